@@ -1,0 +1,3 @@
+//! Says the moment a promise to a sales lead lapses.
+
+pub mod sla;

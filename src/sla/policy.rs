@@ -1,0 +1,192 @@
+//! What was promised: policies, objectives, targets and conditions, as checked.
+//!
+//! [`crate::config`] makes these from text; nothing here can be wrong in itself.
+
+use std::collections::BTreeMap;
+
+use super::calendar::Calendar;
+
+/// Everything that was promised, with what it refers to.
+#[derive(Debug, Clone, Default)]
+pub struct Policies {
+    /// Hash of the text these were read from, 16 hexadecimal digits.
+    pub version: String,
+    /// The calendars that objectives refer to by index.
+    pub calendars: Vec<NamedCalendar>,
+    /// Which stages close a lead.
+    pub pipeline: Pipeline,
+    /// Every objective name that any policy uses, each once; a [`NameId`] is an index into it.
+    pub names: Vec<String>,
+    /// The policies, in the order in which they are tried.
+    pub policies: Vec<Policy>,
+}
+
+/// Index into [`Policies::names`]. Clocks are told apart by it, rule I1.
+pub type NameId = u16;
+
+/// A calendar under the name the policies give it.
+#[derive(Debug, Clone)]
+pub struct NamedCalendar {
+    /// As written.
+    pub name: String,
+    /// When time counts.
+    pub calendar: Calendar,
+}
+
+/// The stages a lead moves through. A stage that is neither won nor lost is open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pipeline {
+    /// Open stages in order; empty where the pipeline lists none.
+    pub open: Vec<String>,
+    /// Stages that close a lead as won.
+    pub won: Vec<String>,
+    /// Stages that close a lead as lost.
+    pub lost: Vec<String>,
+}
+
+/// Which leads a policy covers, and what it promises them. The first that matches wins.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Unique among the policies.
+    pub name: String,
+    /// All must hold; empty matches every lead.
+    pub matches: Vec<Match>,
+    /// Copied to every output.
+    pub labels: BTreeMap<String, String>,
+    /// Share of clocks that should be met, above 0 and at most 1.
+    pub attainment_goal: Option<f64>,
+    /// The promises, in the order of their names as written; names are unique within a policy.
+    pub objectives: Vec<Objective>,
+}
+
+/// One promise.
+#[derive(Debug, Clone)]
+pub struct Objective {
+    /// The index of its name in [`Policies::names`].
+    pub name: NameId,
+    /// Any of these starts its clock.
+    pub start: Vec<Condition>,
+    /// Any of these stops its clock.
+    pub stop: Vec<Condition>,
+    /// The clock runs only in these stages; `None` is any.
+    pub while_stages: Option<Vec<String>>,
+    /// Whether a second start cancels the running clock and starts another.
+    pub restart: bool,
+    /// How long it may take.
+    pub target: Target,
+    /// The index of its calendar in [`Policies::calendars`]; `None` only where the target elapses.
+    pub calendar: Option<usize>,
+    /// As written; `None` where the policy says nothing.
+    pub severity: Option<String>,
+}
+
+/// How long an objective allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Time that elapses everywhere, in milliseconds (`s m h d w`).
+    Elapsed(i64),
+    /// Open time of the objective's calendar, in milliseconds (`bm bh`).
+    Open(i64),
+    /// To the last closing of this open day after the start's local date (`bd`).
+    OpenDays(u32),
+}
+
+/// What a fact must be to start or stop a clock.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Condition {
+    /// The lead is created, rule F5.
+    Created,
+    /// The lead gets an owner other than the one it has, rule F8.
+    Assigned,
+    /// The lead enters an open stage from a closed one, rule T10.
+    Reopened,
+    /// A contact of which every field test holds. Direction and author are among the tests unless
+    /// the policy asks for `any`, rule F7.
+    Contacted(Vec<FieldTest>),
+    /// The lead enters one of these stages.
+    Entered(Vec<String>),
+    /// The lead leaves one of these stages, for one of `to` where that is given.
+    Left {
+        /// The stages left.
+        from: Vec<String>,
+        /// The stages entered by the same fact; `None` is any.
+        to: Option<Vec<Destination>>,
+    },
+}
+
+/// Where a lead that leaves a stage goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// This stage.
+    Stage(String),
+    /// A later stage of the pipeline's open ones than the one left, or a won one.
+    Forward,
+    /// Any won stage.
+    Won,
+    /// Any lost stage.
+    Lost,
+}
+
+/// A test of one field of a contact.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldTest {
+    /// Dotted path of the field.
+    pub path: String,
+    /// It must be one of these.
+    pub any_of: Vec<Operand>,
+}
+
+/// What a contact's field is compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operand {
+    /// A value written in the policy.
+    Value(Scalar),
+    /// The lead's owner after the contact (`$owner`); no owner is equal to nothing.
+    Owner,
+}
+
+/// A test of one attribute of a lead.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// Dotted path of the attribute; `owner` is the lead's owner.
+    pub path: String,
+    /// It must be one of these.
+    pub any_of: Vec<Scalar>,
+}
+
+/// A JSON value that is neither object nor array nor null. Values of two types are never equal.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scalar {
+    /// `true` or `false`.
+    Bool(bool),
+    /// Any number; integers and decimals compare by value.
+    Number(f64),
+    /// Any string.
+    Text(String),
+}
+
+impl Policies {
+    /// The name an objective's [`NameId`] stands for.
+    pub fn name(&self, id: NameId) -> &str {
+        &self.names[usize::from(id)]
+    }
+
+    /// The calendar an objective counts on.
+    pub fn calendar(&self, objective: &Objective) -> Option<&NamedCalendar> {
+        objective.calendar.map(|index| &self.calendars[index])
+    }
+}
+
+impl Pipeline {
+    /// Whether entering this stage closes a lead. Rule T10.
+    pub fn closes(&self, stage: &str) -> bool {
+        self.won.iter().chain(&self.lost).any(|closed| closed == stage)
+    }
+
+    /// Whether a move between these stages is one to a later open stage or a won one.
+    pub fn is_forward(&self, from: &str, to: &str) -> bool {
+        let place = |stage: &str| self.open.iter().position(|open| open == stage);
+        self.won.iter().any(|won| won == to)
+            || matches!((place(from), place(to)), (Some(from), Some(to)) if from < to)
+    }
+}
