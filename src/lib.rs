@@ -1,3 +1,4 @@
 //! Says the moment a promise to a sales lead lapses.
 
+pub mod runtime;
 pub mod sla;

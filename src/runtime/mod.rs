@@ -1,0 +1,3 @@
+//! Workers: threads that share nothing, each with its part of the partitions.
+
+pub mod port;

@@ -1,0 +1,243 @@
+//! What a worker asks of Kafka, and nothing more: the seam between the runtime and the broker.
+//!
+//! [`crate::kafka`] carries it out with a real client, [`crate::sim`] with a model broker that loses answers,
+//! delays them and deposes leaders. Every call belongs to one worker thread and none is called from
+//! inside another. Offsets always mean the next record to read.
+
+use std::time::Duration;
+
+use crate::sla::instant::Instant;
+
+/// A partition number. All input topics and the changelog have the same count, and partition `n` of each
+/// belongs to the same worker.
+pub type Partition = i32;
+
+/// Index of an input topic in the order of the configuration.
+pub type Topic = u16;
+
+/// What one worker asks of Kafka.
+pub trait Port {
+    /// The local wall clock.
+    fn now(&self) -> Instant;
+
+    // The consumer group.
+
+    /// Waits at most `wait` for something to happen and hands over what has come, at most `max` records.
+    /// Records of a partition come in the order of their offsets, only of partitions taken, and none
+    /// that `take`, `rewind` or `release` has made stale.
+    fn poll(&mut self, wait: Duration, max: usize, sink: &mut dyn FnMut(Polled<'_>)) -> Result<(), Error>;
+
+    /// Answers [`Polled::Assigned`]. The partitions are this worker's from then on; records come after `take`.
+    fn accept(&mut self, partitions: &[Partition]) -> Result<(), Error>;
+
+    /// Answers [`Polled::Revoked`] and [`Polled::Lost`]: gives the partitions up, taken or not.
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), Error>;
+
+    /// Begins to read a partition of every input topic, at these positions, one for each topic in order.
+    fn take(&mut self, partition: Partition, from: &[Position]) -> Result<(), Error>;
+
+    /// Moves a partition that is being read to these positions.
+    fn rewind(&mut self, partition: Partition, to: &[Position]) -> Result<(), Error>;
+
+    /// How far a taken partition has been handed over: for each input topic the offset below which every
+    /// record has been given to a sink or is a control or aborted one, which never is. Where nothing came
+    /// yet, what `take` or `rewind` said.
+    fn positions(&mut self, partition: Partition) -> Result<Vec<Position>, Error>;
+
+    // What is known of a partition before it is taken.
+
+    /// The group's committed positions of a partition, one for each input topic. Waits at most `wait` for
+    /// a predecessor's open transaction to end. [`Error::NotYet`] while one is open or nobody answers.
+    fn committed(&mut self, partition: Partition, wait: Duration) -> Result<Vec<Option<Committed>>, Error>;
+
+    /// First and end offset of each input topic's partition.
+    fn bounds(&mut self, partition: Partition) -> Result<Vec<Bounds>, Error>;
+
+    /// The changelog's end (high watermark, read_uncommitted), and begins to read it from its start,
+    /// read_committed, independently of the group.
+    fn changelog_open(&mut self, partition: Partition) -> Result<i64, Error>;
+
+    /// Hands over changelog records in order, waiting at most `wait`, and returns the read_committed position,
+    /// which passes control and aborted records. Restored is what has reached the end that `changelog_open` gave.
+    fn changelog_read(
+        &mut self,
+        partition: Partition,
+        wait: Duration,
+        sink: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
+    ) -> Result<i64, Error>;
+
+    /// Ends what `changelog_open` began.
+    fn changelog_close(&mut self, partition: Partition);
+
+    // The transaction.
+
+    /// Begins a transaction and remembers the group's metadata of this moment for its offsets.
+    fn begin(&mut self) -> Result<(), Error>;
+
+    /// Reads the group's metadata anew: only between a rebalance event and its answer.
+    fn refresh_group(&mut self);
+
+    /// Adds a record to the transaction.
+    fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error>;
+
+    /// Adds offsets to the transaction, fenced by the group's metadata that `begin` or `refresh_group` took.
+    /// After any error of this, `commit` or `abort` the outcome is unknown until `reinit` and `committed`.
+    fn send_offsets(&mut self, offsets: &[Offsets]) -> Result<(), Error>;
+
+    /// Commits; returns once the broker has answered.
+    fn commit(&mut self) -> Result<(), Error>;
+
+    /// Aborts; returns once the broker has answered.
+    fn abort(&mut self) -> Result<(), Error>;
+
+    /// Drops the producer and starts another of the same name: what it left open has ended when this returns.
+    fn reinit(&mut self) -> Result<(), Error>;
+
+    // Probes, rule H2.
+
+    /// Asks the leaders of every input topic for the log ends of these partitions, read_uncommitted, without
+    /// waiting. The clock is read before the question is sent.
+    fn probe(&mut self, ticket: u64, partitions: &[Partition]);
+
+    /// Hands over the answers that have come, errors too: one for each topic of each partition asked for.
+    fn answers(&mut self, sink: &mut dyn FnMut(Answer));
+}
+
+/// What a poll finds.
+#[derive(Debug)]
+pub enum Polled<'a> {
+    /// A record of an input topic.
+    Record(Record<'a>),
+    /// The group gave these partitions; answer with `accept`. Often empty: others moved.
+    Assigned(Vec<Partition>),
+    /// The group wants these back; finish with them and answer with `release`.
+    Revoked(Vec<Partition>),
+    /// These are somebody else's already; nothing of them can be committed. Answer with `release`.
+    Lost(Vec<Partition>),
+    /// A position is outside its log; which is not said: compare `positions` with `bounds`.
+    OutOfRange,
+}
+
+/// A record of an input topic, or a line of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// The input topic.
+    pub topic: Topic,
+    /// Its partition.
+    pub partition: Partition,
+    /// Its own offset.
+    pub offset: i64,
+    /// The record timestamp, if it has one.
+    pub timestamp: Option<Instant>,
+    /// The key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Header names and values.
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+}
+
+/// A place in one log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// The next offset to read.
+    pub offset: i64,
+    /// The leader epoch of the record before it, or -1 where it is not known.
+    pub leader_epoch: i32,
+}
+
+/// A position as the group has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Where to read on.
+    pub position: Position,
+    /// The nonce of the transaction that committed it.
+    pub nonce: String,
+}
+
+/// First offset still in a log, and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first offset still there.
+    pub first: i64,
+    /// The next offset to be written.
+    pub end: i64,
+}
+
+/// Where a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Target {
+    /// The breach topic.
+    Breaches,
+    /// The topic of met and cancelled clocks.
+    Outcomes,
+    /// The dead-letter topic.
+    DeadLetter,
+    /// This partition of the changelog.
+    Changelog(Partition),
+}
+
+/// A record to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Where it goes. All but the changelog are partitioned by key, as Java's default partitioner does.
+    pub target: Target,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Header names and values.
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+}
+
+/// Offsets of one partition number to be committed with a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offsets {
+    /// The partition.
+    pub partition: Partition,
+    /// One for each input topic, also where it has not moved: a transaction without offsets is not fenced.
+    pub positions: Vec<Position>,
+    /// Stored with each offset.
+    pub nonce: String,
+}
+
+/// What a leader said of its log's end.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// What `probe` was given.
+    pub ticket: u64,
+    /// The local wall clock before the question was sent.
+    pub asked_at: Instant,
+    /// The partition asked about.
+    pub partition: Partition,
+    /// The input topic asked about.
+    pub topic: Topic,
+    /// The log end, or why there is none.
+    pub end: Result<LogEnd, String>,
+}
+
+/// The end of a log as its leader has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The next offset to be written, whatever is committed.
+    pub offset: i64,
+    /// The leader epoch of the answer, or -1 where it is not known.
+    pub leader_epoch: i32,
+}
+
+/// Why something asked of Kafka did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nothing is wrong that waiting would not mend; ask again.
+    #[error("{0}")]
+    NotYet(String),
+    /// The transaction has failed, or its outcome is unknown: `reinit`, then read `committed`.
+    #[error("{0}")]
+    Transaction(String),
+    /// Another producer has this worker's transactional id.
+    #[error("{0}")]
+    Fenced(String),
+    /// The worker cannot go on.
+    #[error("{0}")]
+    Fatal(String),
+}
