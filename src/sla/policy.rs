@@ -3,8 +3,12 @@
 //! [`crate::config`] makes these from text; nothing here can be wrong in itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
+use super::instant::Instant;
 
 /// Everything that was promised, with what it refers to.
 #[derive(Debug, Clone, Default)]
@@ -155,7 +159,7 @@ pub struct Match {
 }
 
 /// A JSON value that is neither object nor array nor null. Values of two types are never equal.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Scalar {
     /// `true` or `false`.
     Bool(bool),
@@ -188,5 +192,151 @@ impl Pipeline {
         let place = |stage: &str| self.open.iter().position(|open| open == stage);
         self.won.iter().any(|won| won == to)
             || matches!((place(from), place(to)), (Some(from), Some(to)) if from < to)
+    }
+}
+
+/// Policies made ready for judging: what they read of a lead, and which facts may start what.
+#[derive(Debug)]
+pub struct Rules {
+    /// What was promised.
+    pub policies: Arc<Policies>,
+    /// The attributes that are kept of a lead, by dotted path; the first is [`Rules::TEAM`].
+    tracked: Vec<String>,
+    covers: Vec<Vec<Cover>>,
+    starts: u8,
+    early: Vec<EarlyRule>,
+}
+
+/// A match with its attribute resolved.
+#[derive(Debug)]
+struct Cover {
+    source: Source,
+    any_of: Vec<Scalar>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Owner,
+    Tracked(usize),
+}
+
+/// An objective whose clock may be satisfied at its start. Rule T6.
+#[derive(Debug, Clone, Copy)]
+pub struct EarlyRule {
+    /// Index of its policy.
+    pub policy: u16,
+    /// Its index in the policy.
+    pub objective: u16,
+    /// Whether creation starts it.
+    pub by_creation: bool,
+    /// Whether assignment starts it.
+    pub by_assignment: bool,
+}
+
+impl Condition {
+    /// One bit for each sort of condition, so that most facts need no look at the objectives.
+    pub const fn sort(&self) -> u8 {
+        match self {
+            Condition::Created => 1,
+            Condition::Assigned => 2,
+            Condition::Reopened => 4,
+            Condition::Contacted(_) => 8,
+            Condition::Entered(_) => 16,
+            Condition::Left { .. } => 32,
+        }
+    }
+}
+
+impl Rules {
+    /// The index of the attribute `team` among the tracked ones.
+    pub const TEAM: usize = 0;
+
+    /// Makes policies ready.
+    pub fn new(policies: Arc<Policies>) -> Rules {
+        let mut tracked = vec!["team".to_owned()];
+        let mut track = |path: &str| match tracked.iter().position(|known| known == path) {
+            Some(index) => index,
+            None => {
+                tracked.push(path.to_owned());
+                tracked.len() - 1
+            }
+        };
+        let mut cover = |found: &Match| Cover {
+            source: if found.path == "owner" { Source::Owner } else { Source::Tracked(track(&found.path)) },
+            any_of: found.any_of.clone(),
+        };
+        let covers =
+            policies.policies.iter().map(|policy| policy.matches.iter().map(&mut cover).collect()).collect();
+        let objectives = || policies.policies.iter().flat_map(|policy| &policy.objectives);
+        let starts = objectives().flat_map(|o| &o.start).fold(0, |sorts, condition| sorts | condition.sort());
+        let early = early_rules(&policies);
+        Rules { policies, tracked, covers, starts, early }
+    }
+
+    /// The attributes that are kept of a lead.
+    pub fn tracked(&self) -> &[String] {
+        &self.tracked
+    }
+
+    /// Whether any clock may start at a fact of these sorts.
+    pub fn may_start(&self, sorts: u8) -> bool {
+        self.starts & sorts != 0
+    }
+
+    /// The objectives whose clocks may be satisfied at their start.
+    pub fn early(&self) -> &[EarlyRule] {
+        &self.early
+    }
+
+    /// The first policy that covers a lead of these attributes and this owner. Rule T12.
+    pub fn in_force(&self, values: &[Option<Scalar>], owner: Option<&str>) -> Option<u16> {
+        let holds = |cover: &Cover| match &cover.source {
+            Source::Owner => owner
+                .is_some_and(|owner| cover.any_of.iter().any(|s| matches!(s, Scalar::Text(t) if t == owner))),
+            Source::Tracked(index) => values
+                .get(*index)
+                .and_then(Option::as_ref)
+                .is_some_and(|value| cover.any_of.iter().any(|scalar| scalar == value)),
+        };
+        self.covers.iter().position(|covers| covers.iter().all(holds)).map(|index| index as u16)
+    }
+
+    /// The objective at these indexes.
+    pub fn objective(&self, policy: u16, objective: u16) -> &Objective {
+        &self.policies.policies[usize::from(policy)].objectives[usize::from(objective)]
+    }
+
+    /// The policy at this index.
+    pub fn policy(&self, policy: u16) -> &Policy {
+        &self.policies.policies[usize::from(policy)]
+    }
+}
+
+fn early_rules(policies: &Policies) -> Vec<EarlyRule> {
+    let mut early = Vec::new();
+    for (policy, of) in policies.policies.iter().enumerate() {
+        for (objective, promise) in of.objectives.iter().enumerate() {
+            let by_creation = promise.start.contains(&Condition::Created);
+            let by_assignment = promise.start.contains(&Condition::Assigned);
+            if by_creation || by_assignment {
+                early.push(EarlyRule {
+                    policy: policy as u16,
+                    objective: objective as u16,
+                    by_creation,
+                    by_assignment,
+                });
+            }
+        }
+    }
+    early
+}
+
+impl Target {
+    /// Where it runs out when it counts all time.
+    pub const fn elapse(self, start: Instant) -> Instant {
+        match self {
+            Target::Elapsed(ms) | Target::Open(ms) => start.plus(ms),
+            Target::OpenDays(days) => start.plus(days as i64 * 86_400_000),
+        }
     }
 }

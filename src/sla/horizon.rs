@@ -1,0 +1,228 @@
+//! How far the truth is known: probes in, horizon out. Rules H1-H6.
+//!
+//! A probe is a question to a partition's leader for the end of its log, asked at a known instant. Once every
+//! record below that end has been applied, everything that was in the log at that instant is
+//! known. Silence proves nothing, neither do record timestamps, and no answer means no evidence.
+
+use std::collections::VecDeque;
+
+use super::instant::Instant;
+
+/// How far one partition number is known, over all its input topics, within one epoch.
+///
+/// An epoch is the time between two moments at which evidence ends: assignment, rewind, abort. A
+/// new one is a new value; nothing is carried over. Rule H4.
+#[derive(Debug, Clone)]
+pub struct Horizon {
+    grace_ms: i64,
+    inputs: Vec<Input>,
+    asked: VecDeque<Asked>,
+}
+
+/// What is known of one input topic.
+#[derive(Debug, Clone)]
+struct Input {
+    position: i64,
+    end_max: i64,
+    leader_epoch_max: i32,
+    read_at: Instant,
+    unreached: VecDeque<Probe>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    asked_at: Instant,
+    end: i64,
+}
+
+/// A probe under way.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    ticket: u64,
+    sent_at: Instant,
+    open: usize,
+}
+
+/// Why an answer is no evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The log ends before what was read of it: some of it is lost.
+    #[error("the log ends at {end}, but {known} was read or seen before")]
+    LogLost {
+        /// The end in the answer.
+        end: i64,
+        /// The position or earlier end above it.
+        known: i64,
+    },
+    /// A deposed leader answered.
+    #[error("leader epoch {epoch} is older than {known}, which was seen before")]
+    OldLeader {
+        /// The leader epoch of the answer.
+        epoch: i32,
+        /// The newest one seen.
+        known: i32,
+    },
+}
+
+impl Horizon {
+    /// Nothing is known; reading begins at these offsets, one for each input topic.
+    pub fn new(grace_ms: i64, positions: impl IntoIterator<Item = i64>) -> Horizon {
+        let inputs = positions.into_iter().map(|position| Input {
+            position,
+            end_max: 0,
+            leader_epoch_max: -1,
+            read_at: Instant::MIN,
+            unreached: VecDeque::new(),
+        });
+        Horizon { grace_ms, inputs: inputs.collect(), asked: VecDeque::new() }
+    }
+
+    /// Every fact dated at or before this is known, if anything is. Rule H2.
+    pub fn known_until(&self) -> Option<Instant> {
+        let read_at = self.inputs.iter().map(|input| input.read_at).min()?;
+        (read_at != Instant::MIN).then(|| read_at.minus(self.grace_ms))
+    }
+
+    /// Everything below `position` of this input is applied.
+    pub fn applied(&mut self, topic: u16, position: i64) {
+        let Some(input) = self.inputs.get_mut(usize::from(topic)) else { return };
+        input.position = input.position.max(position);
+        input.settle();
+    }
+
+    /// Whether to ask now, for something planned at `due`. Rule H3.
+    pub fn wants_probe(&self, now: Instant, due: Instant) -> bool {
+        let needed = due.plus(self.grace_ms);
+        let is_outstanding = self.asked.iter().any(|asked| asked.sent_at >= needed)
+            || self.inputs.iter().any(|input| input.unreached.iter().any(|probe| probe.asked_at >= needed));
+        needed <= now && !is_outstanding
+    }
+
+    /// A probe of every input is under way.
+    pub fn asked(&mut self, ticket: u64, now: Instant) {
+        self.asked.push_back(Asked { ticket, sent_at: now, open: self.inputs.len() });
+    }
+
+    /// Whether this probe belongs to this epoch.
+    pub fn expects(&self, ticket: u64) -> bool {
+        self.asked.iter().any(|asked| asked.ticket == ticket)
+    }
+
+    /// An input's part of a probe got no answer, which proves nothing.
+    pub fn unanswered(&mut self, ticket: u64) {
+        self.close_one(ticket);
+    }
+
+    /// An input's leader named its log end. Rule H2; what is refused is no evidence. Rule H6.
+    pub fn answered(
+        &mut self,
+        ticket: u64,
+        topic: u16,
+        asked_at: Instant,
+        end: i64,
+        leader_epoch: i32,
+    ) -> Result<(), Refusal> {
+        self.close_one(ticket);
+        let Some(input) = self.inputs.get_mut(usize::from(topic)) else { return Ok(()) };
+        if leader_epoch >= 0 && leader_epoch < input.leader_epoch_max {
+            return Err(Refusal::OldLeader { epoch: leader_epoch, known: input.leader_epoch_max });
+        }
+        let known = input.position.max(input.end_max);
+        if end < known {
+            return Err(Refusal::LogLost { end, known });
+        }
+        input.leader_epoch_max = input.leader_epoch_max.max(leader_epoch);
+        input.end_max = end;
+        input.unreached.push_back(Probe { asked_at, end });
+        input.settle();
+        Ok(())
+    }
+
+    fn close_one(&mut self, ticket: u64) {
+        if let Some(asked) = self.asked.iter_mut().find(|asked| asked.ticket == ticket) {
+            asked.open -= 1;
+        }
+        self.asked.retain(|asked| asked.open > 0);
+    }
+
+    /// How many records are known to be unread, over all inputs.
+    pub fn unread(&self) -> i64 {
+        self.inputs.iter().map(|input| (input.end_max - input.position).max(0)).sum()
+    }
+}
+
+impl Input {
+    /// Takes the probes whose end has been reached, oldest first.
+    fn settle(&mut self) {
+        while let Some(probe) = self.unreached.front().filter(|probe| probe.end <= self.position) {
+            self.read_at = self.read_at.max(probe.asked_at);
+            self.unreached.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE_MS: i64 = 5_000;
+
+    fn at(seconds: i64) -> Instant {
+        Instant::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn nothing_is_known_before_a_probe_is_reached() {
+        let mut horizon = Horizon::new(GRACE_MS, [10]);
+        assert_eq!(horizon.known_until(), None);
+        horizon.asked(1, at(100));
+        assert_eq!(horizon.answered(1, 0, at(100), 12, 0), Ok(()));
+        horizon.applied(0, 11);
+        assert_eq!(horizon.known_until(), None);
+        horizon.applied(0, 12);
+        assert_eq!(horizon.known_until(), Some(at(95)));
+    }
+
+    #[test]
+    fn the_slowest_input_decides() {
+        let mut horizon = Horizon::new(GRACE_MS, [0, 0]);
+        horizon.asked(1, at(100));
+        assert_eq!(horizon.answered(1, 0, at(100), 0, 0), Ok(()));
+        assert_eq!(horizon.known_until(), None);
+        assert_eq!(horizon.answered(1, 1, at(101), 0, 0), Ok(()));
+        assert_eq!(horizon.known_until(), Some(at(95)));
+    }
+
+    #[test]
+    fn an_unreached_probe_is_not_replaced_by_a_newer_one() {
+        let mut horizon = Horizon::new(GRACE_MS, [0]);
+        for (ticket, seconds, end) in [(1, 100, 5), (2, 200, 50)] {
+            horizon.asked(ticket, at(seconds));
+            assert_eq!(horizon.answered(ticket, 0, at(seconds), end, 0), Ok(()));
+        }
+        horizon.applied(0, 5);
+        assert_eq!(horizon.known_until(), Some(at(95)));
+    }
+
+    #[test]
+    fn it_asks_once_for_each_plan_and_not_before_grace_has_passed() {
+        let mut horizon = Horizon::new(GRACE_MS, [0]);
+        assert!(!horizon.wants_probe(at(104), at(100)));
+        assert!(horizon.wants_probe(at(105), at(100)));
+        horizon.asked(1, at(105));
+        assert!(!horizon.wants_probe(at(106), at(100)));
+        assert!(horizon.wants_probe(at(106), at(101)));
+        horizon.unanswered(1);
+        assert!(horizon.wants_probe(at(106), at(100)));
+    }
+
+    #[test]
+    fn an_end_below_what_was_read_or_seen_is_loss_and_an_older_leader_is_nobody() {
+        let mut horizon = Horizon::new(GRACE_MS, [10]);
+        assert_eq!(horizon.answered(1, 0, at(1), 9, 3), Err(Refusal::LogLost { end: 9, known: 10 }));
+        assert_eq!(horizon.answered(1, 0, at(1), 20, 3), Ok(()));
+        assert_eq!(horizon.answered(1, 0, at(2), 19, 3), Err(Refusal::LogLost { end: 19, known: 20 }));
+        assert_eq!(horizon.answered(1, 0, at(3), 20, 2), Err(Refusal::OldLeader { epoch: 2, known: 3 }));
+        assert_eq!(horizon.known_until(), None);
+    }
+}

@@ -1,0 +1,429 @@
+//! The windowed state of one partition: its leads, when each is due next, and what a transaction touched.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
+
+use super::agenda::Agenda;
+use super::fact::Facts;
+use super::instant::Instant;
+use super::policy::NameId;
+use super::timeline::{Clock, Course, Step};
+
+/// What is kept of one lead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lead {
+    /// What the facts no longer kept came to.
+    pub base: Option<Box<Course>>,
+    /// Facts at or before this change nothing any more. Rule F10.
+    pub folded_until: Instant,
+    /// The facts since.
+    pub facts: Facts,
+    /// Clocks of folded facts that have not been spoken to their end.
+    pub decided: Vec<Clock>,
+    /// What was spoken of it, also of clocks that it no longer has; in the order of [`Spoken::key`]. Rule I1.
+    pub spoken: Vec<Spoken>,
+    /// Records that were rejected and may have been its proof, oldest first.
+    pub rejected: Vec<RejectedAt>,
+    /// Nothing is spoken of it before this instant, for a fact came late. Rule H8.
+    pub wait_until: Option<Instant>,
+    /// The local time at which its last fact was applied. Rule H10.
+    pub touched_at: Instant,
+    /// The clocks that ran or were not spoken to their end when it was last looked at.
+    #[serde(skip)]
+    pub open: Vec<OpenClock>,
+    /// Whether it comes from the changelog and was not looked at since.
+    #[serde(skip)]
+    pub was_restored: bool,
+    /// Since when it is merged into another lead. Rule T11.
+    #[serde(skip)]
+    pub merged_at: Option<Instant>,
+    #[serde(skip)]
+    is_unplanned: bool,
+    #[serde(skip)]
+    transaction: u64,
+}
+
+/// A transition that was spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spoken {
+    /// When the clock started.
+    pub started_at: Instant,
+    /// The clock's objective.
+    pub name: NameId,
+    /// The transition.
+    pub step: Step,
+    /// Its date.
+    pub date: Instant,
+    /// The policy that promised it.
+    pub policy: u16,
+    /// How often it was retracted.
+    pub times_retracted: u32,
+    /// Whether it stands, that is was not retracted since.
+    pub stands: bool,
+}
+
+impl Spoken {
+    /// What tells transitions of one lead apart.
+    pub fn key(&self) -> (Instant, NameId, Step, Instant) {
+        (self.started_at, self.name, self.step, self.date)
+    }
+}
+
+/// Where a record that was rejected can be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedAt {
+    /// Its record timestamp, if it has one.
+    pub recorded_at: Option<Instant>,
+    /// The input topic, in the order of the configuration.
+    pub topic: u16,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+}
+
+/// A running clock, as far as boards and gauges go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenClock {
+    /// Index of its policy.
+    pub policy: u16,
+    /// Index of its objective in that policy.
+    pub objective: u16,
+    /// When it started.
+    pub started_at: Instant,
+    /// When it is due.
+    pub due_at: Instant,
+    /// How far it is.
+    pub state: OpenState,
+}
+
+/// How far a clock is that has not been spoken to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenState {
+    /// It runs, and no breach was spoken.
+    OnTrack,
+    /// It runs, and its breach was spoken.
+    Overdue,
+    /// It has ended, which was not spoken.
+    Ending,
+}
+
+impl OpenClock {
+    /// Whether this is the same clock of the same lead.
+    pub fn is_same_as(&self, other: &OpenClock) -> bool {
+        (self.policy, self.objective, self.started_at) == (other.policy, other.objective, other.started_at)
+    }
+}
+
+impl Default for Lead {
+    fn default() -> Lead {
+        Lead {
+            base: None,
+            folded_until: Instant::MIN,
+            facts: Facts::default(),
+            decided: Vec::new(),
+            spoken: Vec::new(),
+            rejected: Vec::new(),
+            wait_until: None,
+            touched_at: Instant::MIN,
+            open: Vec::new(),
+            was_restored: false,
+            merged_at: None,
+            is_unplanned: false,
+            transaction: 0,
+        }
+    }
+}
+
+impl Lead {
+    /// The place of a spoken transition, or where it would be.
+    pub fn find_spoken(&self, key: (Instant, NameId, Step, Instant)) -> Result<usize, usize> {
+        self.spoken.binary_search_by_key(&key, Spoken::key)
+    }
+}
+
+/// The leads of one partition.
+#[derive(Debug)]
+pub struct Store {
+    slots: Slots,
+    shards: Vec<HashTable<u32>>,
+    hasher: RandomState,
+    /// When each lead is due next.
+    pub agenda: Agenda,
+    unplanned: Vec<u32>,
+    /// The latest fact of any lead forgotten. Rule F10.
+    pub forgotten_until: Instant,
+    transaction: u64,
+    touched: Vec<(Arc<str>, Option<Lead>)>,
+    forgotten_before: Instant,
+    tally: Tally,
+}
+
+/// How many clocks of each objective run: by policy and objective, on track and overdue.
+pub type Tally = BTreeMap<(u16, u16), [i64; 2]>;
+
+/// One map of all leads would stand still for seconds while it grows.
+const SHARDS: usize = 256;
+
+impl Default for Store {
+    fn default() -> Store {
+        Store {
+            slots: Slots::default(),
+            shards: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            hasher: RandomState::default(),
+            agenda: Agenda::default(),
+            unplanned: Vec::new(),
+            forgotten_until: Instant::MIN,
+            transaction: 1,
+            touched: Vec::new(),
+            forgotten_before: Instant::MIN,
+            tally: Tally::new(),
+        }
+    }
+}
+
+impl Store {
+    /// How many clocks of each objective run.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Notes which clocks of a lead run, in exchange for what was noted before.
+    pub fn note_open(&mut self, slot: u32, open: Vec<OpenClock>) {
+        self.count(&open, 1);
+        let before = std::mem::replace(&mut self.note(slot).open, open);
+        self.count(&before, -1);
+    }
+
+    fn count(&mut self, open: &[OpenClock], by: i64) {
+        for clock in open {
+            let counts = self.tally.entry((clock.policy, clock.objective)).or_default();
+            match clock.state {
+                OpenState::OnTrack => counts[0] += by,
+                OpenState::Overdue => counts[1] += by,
+                OpenState::Ending => {}
+            }
+        }
+    }
+
+    /// How many leads it holds.
+    pub fn len(&self) -> usize {
+        self.slots.len
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The slot of a lead.
+    pub fn find(&self, lead_id: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(lead_id);
+        self.shards[shard_of(hash)].find(hash, |slot| **self.slots.id(*slot) == *lead_id).copied()
+    }
+
+    /// The slot of a lead, new where it is not known.
+    pub fn find_or_insert(&mut self, lead_id: &str) -> u32 {
+        self.find(lead_id).unwrap_or_else(|| self.insert(Arc::from(lead_id), Lead::default()))
+    }
+
+    /// The lead in a slot.
+    pub fn lead(&self, slot: u32) -> &Lead {
+        &self.slots.get(slot).1
+    }
+
+    /// The name of the lead in a slot.
+    pub fn id(&self, slot: u32) -> &Arc<str> {
+        self.slots.id(slot)
+    }
+
+    /// The lead in a slot, to be changed: what it was is remembered until the transaction ends.
+    pub fn touch(&mut self, slot: u32) -> &mut Lead {
+        let (id, lead) = self.slots.get_mut(slot);
+        if lead.transaction != self.transaction {
+            self.touched.push((Arc::clone(id), Some(lead.clone())));
+            lead.transaction = self.transaction;
+        }
+        lead
+    }
+
+    /// The lead in a slot, to change what is not kept in the changelog.
+    pub fn note(&mut self, slot: u32) -> &mut Lead {
+        self.slots.get_mut(slot).1
+    }
+
+    /// Puts a lead in, as new within the transaction.
+    fn insert(&mut self, id: Arc<str>, mut lead: Lead) -> u32 {
+        lead.transaction = self.transaction;
+        self.touched.push((Arc::clone(&id), None));
+        self.place(id, lead)
+    }
+
+    /// Puts a lead in as the changelog has it.
+    pub fn restore(&mut self, lead_id: &str, lead: Option<Lead>) {
+        if let Some(slot) = self.find(lead_id) {
+            self.take_out(slot);
+        }
+        if let Some(lead) = lead {
+            let slot = self.place(Arc::from(lead_id), Lead { transaction: 0, was_restored: true, ..lead });
+            self.mark_unplanned(slot);
+        }
+    }
+
+    /// Forgets a lead. Rule H10.
+    pub fn forget(&mut self, slot: u32) {
+        self.touch(slot);
+        self.take_out(slot);
+    }
+
+    fn place(&mut self, id: Arc<str>, lead: Lead) -> u32 {
+        let hash = self.hasher.hash_one(&*id);
+        let slot = self.slots.put(id, Lead { is_unplanned: false, open: Vec::new(), ..lead });
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.shards[shard_of(hash)].insert_unique(hash, slot, |slot| hasher.hash_one(&**slots.id(*slot)));
+        slot
+    }
+
+    fn take_out(&mut self, slot: u32) -> Option<Lead> {
+        self.agenda.set(slot, None);
+        let hash = self.hasher.hash_one(&**self.slots.id(slot));
+        if let Ok(entry) = self.shards[shard_of(hash)].find_entry(hash, |found| *found == slot) {
+            entry.remove();
+        }
+        let lead = self.slots.take(slot);
+        if let Some(lead) = &lead {
+            self.count(&lead.open, -1);
+        }
+        lead
+    }
+
+    /// Notes that a lead must be looked at before anything can be said to be due.
+    pub fn mark_unplanned(&mut self, slot: u32) {
+        let lead = self.note(slot);
+        if !lead.is_unplanned {
+            lead.is_unplanned = true;
+            self.unplanned.push(slot);
+        }
+    }
+
+    /// Takes one lead that must be looked at.
+    pub fn next_unplanned(&mut self) -> Option<u32> {
+        while let Some(slot) = self.unplanned.pop() {
+            if let Some((_, lead)) = self.slots.find_mut(slot)
+                && lead.is_unplanned
+            {
+                lead.is_unplanned = false;
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// Whether some lead must be looked at.
+    pub fn has_unplanned(&self) -> bool {
+        !self.unplanned.is_empty()
+    }
+
+    /// The leads the transaction touched, each as it is now; `None` is one that was forgotten.
+    pub fn touched(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Lead>)> {
+        self.touched.iter().map(|(id, _)| (id, self.find(id).map(|slot| self.lead(slot))))
+    }
+
+    /// Whether the transaction changed anything.
+    pub fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// The transaction was committed: what it did stays.
+    pub fn commit(&mut self) {
+        self.touched.clear();
+        self.transaction += 1;
+        self.forgotten_before = self.forgotten_until;
+    }
+
+    /// The transaction was aborted: every lead it touched is as it was before.
+    pub fn abort(&mut self) {
+        self.transaction += 1;
+        self.forgotten_until = self.forgotten_before;
+        for (id, before) in std::mem::take(&mut self.touched).into_iter().rev() {
+            self.restore(&id, before);
+        }
+    }
+
+    /// Restoring has ended.
+    pub fn restored(&mut self, forgotten_until: Instant) {
+        self.forgotten_until = forgotten_until;
+        self.forgotten_before = forgotten_until;
+    }
+
+    /// Every lead, in no order that means anything.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        self.slots.taken()
+    }
+}
+
+/// The bits that the tables do not use to tell entries apart.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
+}
+
+/// Leads in pieces of memory that never move.
+#[derive(Debug, Default)]
+struct Slots {
+    chunks: Vec<Vec<Option<(Arc<str>, Lead)>>>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+const CHUNK: usize = 1024;
+
+impl Slots {
+    fn put(&mut self, id: Arc<str>, lead: Lead) -> u32 {
+        self.len += 1;
+        if let Some(slot) = self.free.pop() {
+            self.chunks[slot as usize / CHUNK][slot as usize % CHUNK] = Some((id, lead));
+            return slot;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let last = self.chunks.len() - 1;
+        self.chunks[last].push(Some((id, lead)));
+        (last * CHUNK + self.chunks[last].len() - 1) as u32
+    }
+
+    fn take(&mut self, slot: u32) -> Option<Lead> {
+        let (_, lead) = self.chunks[slot as usize / CHUNK][slot as usize % CHUNK].take()?;
+        self.free.push(slot);
+        self.len -= 1;
+        Some(lead)
+    }
+
+    fn find_mut(&mut self, slot: u32) -> Option<&mut (Arc<str>, Lead)> {
+        self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)?.as_mut()
+    }
+
+    fn get(&self, slot: u32) -> &(Arc<str>, Lead) {
+        let taken = self.chunks[slot as usize / CHUNK][slot as usize % CHUNK].as_ref();
+        taken.expect("a slot that is referred to holds a lead")
+    }
+
+    fn get_mut(&mut self, slot: u32) -> (&Arc<str>, &mut Lead) {
+        let (id, lead) = self.find_mut(slot).expect("a slot that is referred to holds a lead");
+        (id, lead)
+    }
+
+    fn id(&self, slot: u32) -> &Arc<str> {
+        &self.get(slot).0
+    }
+
+    fn taken(&self) -> impl Iterator<Item = u32> {
+        let entries = self.chunks.iter().flatten().enumerate();
+        entries.filter(|(_, entry)| entry.is_some()).map(|(slot, _)| slot as u32)
+    }
+}

@@ -1,0 +1,704 @@
+//! Facts and policies in, dated transitions out. Rules T1-T6, T10, T11 and T18.
+//!
+//! A [`Course`] is what a lead's facts up to some instant come to: its stage, owner, attributes and running
+//! clocks. It moves from instant to instant, all facts of one instant together, and gives up each clock as
+//! that ends. A lead's timeline is a course moved over all its facts; facts that can no longer
+//! change anything are folded by keeping the course and dropping them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::fact::{Fact, Kind, Value};
+use super::instant::Instant;
+use super::policy::{Condition, Destination, FieldTest, NameId, Objective, Operand, Pipeline, Rules, Scalar};
+
+/// One objective running once on one lead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Index of the policy that was in force when it started.
+    pub policy: u16,
+    /// Index of the objective in that policy.
+    pub objective: u16,
+    /// The objective's name: with the lead and the start it is the clock's identity. Rule I1.
+    pub name: NameId,
+    /// When it started.
+    pub started_at: Instant,
+    /// When its target runs out. Rule T3.
+    pub due_at: Instant,
+    /// When and how it stopped running, if it did.
+    pub end: Option<End>,
+    /// Who had the lead, and where it was, at the breach: known once a later instant has been seen.
+    pub at_breach: Option<Arc<Context>>,
+    /// Whether entering a closed stage started it, which further closings do not end. Rule T10.
+    pub is_hand_off: bool,
+    /// The fact that started it.
+    pub start_fact: Fact,
+}
+
+/// When and how a clock stopped running.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    /// The date of the fact that ended it.
+    pub at: Instant,
+    /// Whether that fact was its stop; else the lead ended, left the stages of `while` or started it anew.
+    pub is_stop: bool,
+    /// Who had the lead, and where it was.
+    pub context: Arc<Context>,
+    /// The fact itself; `None` where the clock was satisfied before it started.
+    pub fact: Option<Fact>,
+}
+
+/// Who has a lead and where it is. Rule T18.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// The owner.
+    pub owner: Option<Arc<str>>,
+    /// The attribute `team`.
+    pub team: Option<Arc<str>>,
+    /// The stage.
+    pub stage: Option<Arc<str>>,
+}
+
+/// One sort of dated step of a clock. The numbers are part of the changelog's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Step {
+    /// Stopped in time.
+    Met,
+    /// Ended in time without a stop.
+    Cancelled,
+    /// The target ran out. Rule T5.
+    Breached,
+    /// Stopped late.
+    Resolved,
+    /// Ended with the breach standing.
+    Ended,
+}
+
+impl Step {
+    /// The word for it in outputs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Step::Met => "met",
+            Step::Cancelled => "cancelled",
+            Step::Breached => "breached",
+            Step::Resolved => "resolved",
+            Step::Ended => "ended",
+        }
+    }
+}
+
+/// Net outcome of a clock as far as time has gone. Rule T18.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Stopped in time.
+    Met,
+    /// Not in time, whatever came later.
+    Breached,
+    /// Ended in time without a stop.
+    Cancelled,
+    /// Running, and not due.
+    Open,
+}
+
+impl Outcome {
+    /// The word for it in outputs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Met => "met",
+            Outcome::Breached => "breached",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Open => "open",
+        }
+    }
+}
+
+impl Clock {
+    /// Its dated steps in order; of a running clock also the breach to come. Rules T4, T5 and T10.
+    pub fn steps(&self) -> impl Iterator<Item = (Instant, Step)> {
+        let breach = (self.due_at, Step::Breached);
+        let (first, second) = match &self.end {
+            None => (breach, None),
+            Some(end) if end.at <= self.due_at => {
+                ((end.at, if end.is_stop { Step::Met } else { Step::Cancelled }), None)
+            }
+            Some(end) => (breach, Some((end.at, if end.is_stop { Step::Resolved } else { Step::Ended }))),
+        };
+        std::iter::once(first).chain(second)
+    }
+
+    /// What became of it by `horizon`.
+    pub fn outcome(&self, horizon: Instant) -> Outcome {
+        match self.steps().find(|(date, _)| *date <= horizon) {
+            Some((_, Step::Met)) => Outcome::Met,
+            Some((_, Step::Cancelled)) => Outcome::Cancelled,
+            Some(_) => Outcome::Breached,
+            None => Outcome::Open,
+        }
+    }
+
+    /// Whether it has breached by `horizon`.
+    pub fn is_breached(&self, horizon: Instant) -> bool {
+        self.outcome(horizon) == Outcome::Breached
+    }
+}
+
+/// What a lead's facts up to some instant come to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Course {
+    created_at: Option<Instant>,
+    status: Status,
+    context: Arc<Context>,
+    was_assigned: bool,
+    values: Vec<Option<Scalar>>,
+    early: Vec<EarlyStop>,
+    running: Vec<Clock>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Status {
+    #[default]
+    Alive,
+    Deleted,
+    Merged(Instant),
+}
+
+/// A stop that came before the clock it may satisfy. Rule T6.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct EarlyStop {
+    policy: u16,
+    objective: u16,
+    cause: Cause,
+    at: Instant,
+    /// The owner who must have been assigned for it to count.
+    owner: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Cause {
+    Creation,
+    Assignment,
+}
+
+/// A lead's whole timeline, as its facts imply it.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    /// Every clock, those that ended first.
+    pub clocks: Vec<Clock>,
+    /// Where the lead stands after its last fact.
+    pub course: Course,
+}
+
+/// Derives a lead's timeline from the course its folded facts came to and the facts since. Rule T1.
+pub fn derive(rules: &Rules, base: Option<&Course>, facts: &[Fact]) -> Timeline {
+    let mut course = base.cloned().unwrap_or_default();
+    let mut clocks = Vec::new();
+    for instant in facts.chunk_by(|a, b| a.time == b.time) {
+        course.advance(rules, instant, &mut clocks);
+    }
+    clocks.extend(course.running().cloned());
+    Timeline { clocks, course }
+}
+
+/// What one fact is to the conditions of policies, seen after it has set what it sets. Rule F8.
+struct Signal<'a> {
+    fact: &'a Fact,
+    is_creation: bool,
+    is_assignment: bool,
+    is_first_assignment: bool,
+    moved: Option<Move<'a>>,
+    owner: Option<&'a str>,
+}
+
+/// A change of stage.
+struct Move<'a> {
+    from: Option<&'a str>,
+    to: &'a str,
+    closes: bool,
+    reopens: bool,
+}
+
+/// Whether a condition holds of a signal.
+enum Verdict<'a> {
+    No,
+    Yes,
+    /// It holds for a lead with this owner.
+    IfOwner(&'a str),
+}
+
+/// What is known of an instant before its facts are taken one by one.
+struct Foreseen {
+    owner: Option<Arc<str>>,
+    created_at: Option<Instant>,
+}
+
+impl Course {
+    /// The clocks that run, breached ones among them, with what is known of the lead by now.
+    pub fn running(&self) -> impl Iterator<Item = &Clock> {
+        self.running.iter()
+    }
+
+    /// Who has the lead and where it is.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Whether the lead is closed, deleted or merged. Rule T10.
+    pub fn is_over(&self, pipeline: &Pipeline) -> bool {
+        self.status != Status::Alive
+            || self.context.stage.as_ref().is_some_and(|stage| pipeline.closes(stage))
+    }
+
+    /// Since when the lead is merged into another: facts dated after it do not count. Rule T11.
+    pub fn merged_at(&self) -> Option<Instant> {
+        match self.status {
+            Status::Merged(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Takes all facts of one instant and moves the clocks that end into `ended`. Rule F3.
+    pub fn advance(&mut self, rules: &Rules, instant: &[Fact], ended: &mut Vec<Clock>) {
+        let Some(now) = instant.first().map(|fact| fact.time) else { return };
+        if self.merged_at().is_some_and(|merged| merged < now) {
+            return;
+        }
+        self.note_breaches_before(now);
+        let foreseen = self.foresee(rules, instant);
+        let first_ended = ended.len();
+        for fact in instant {
+            self.take(rules, fact, &foreseen, ended);
+        }
+        for clock in &mut ended[first_ended..] {
+            if let Some(end) = &mut clock.end {
+                end.context = Arc::clone(&self.context);
+            }
+        }
+    }
+
+    /// Remembers for clocks that breached before `now` who had the lead then.
+    fn note_breaches_before(&mut self, now: Instant) {
+        for clock in &mut self.running {
+            if clock.due_at < now && clock.at_breach.is_none() {
+                clock.at_breach = Some(Arc::clone(&self.context));
+            }
+        }
+    }
+
+    /// Sets the attributes as they are after the whole instant, which is what matches see. Rule F8.
+    fn foresee(&mut self, rules: &Rules, instant: &[Fact]) -> Foreseen {
+        let mut foreseen = Foreseen { owner: self.context.owner.clone(), created_at: self.created_at };
+        let mut is_deleted = self.status == Status::Deleted;
+        for fact in instant {
+            if is_deleted && fact.kind == Kind::LeadCreated {
+                is_deleted = false;
+                self.values.clear();
+                foreseen = Foreseen { owner: None, created_at: None };
+            }
+            if is_deleted {
+                continue;
+            }
+            is_deleted = fact.kind == Kind::LeadDeleted;
+            if fact.kind == Kind::LeadCreated {
+                foreseen.created_at = foreseen.created_at.or(Some(fact.time));
+            }
+            if fact.kind.sets_attributes() {
+                self.set_attributes(rules, fact);
+            }
+            if let Some(owner) = owner_set_by(fact) {
+                foreseen.owner = owner.map(Arc::from);
+            }
+        }
+        foreseen
+    }
+
+    fn set_attributes(&mut self, rules: &Rules, fact: &Fact) {
+        self.values.resize(rules.tracked().len(), None);
+        for (path, value) in fact.fields() {
+            for (tracked, known) in rules.tracked().iter().zip(&mut self.values) {
+                if path == tracked {
+                    *known = scalar_of(value);
+                } else if is_below(tracked, path) || (is_below(path, tracked) && value != Value::Null) {
+                    *known = None;
+                }
+            }
+        }
+    }
+
+    /// Takes one fact: sets, then stops, then ends, then starts. Rule F3.
+    fn take(&mut self, rules: &Rules, fact: &Fact, foreseen: &Foreseen, ended: &mut Vec<Clock>) {
+        match (self.status, fact.kind) {
+            (Status::Deleted, Kind::LeadCreated) => self.begin_anew(),
+            (Status::Deleted, _) => return,
+            _ => {}
+        }
+        let before = Arc::clone(&self.context);
+        let signal = self.set(rules, fact, &before);
+        let owner = self.context.owner.clone();
+        let signal = Signal { owner: owner.as_deref(), ..signal };
+        self.remember_early_stops(rules, &signal);
+        self.stop(rules, &signal, ended);
+        self.end(rules, &signal, ended);
+        if self.status == Status::Alive {
+            self.start(rules, &signal, foreseen, ended);
+        }
+        self.forget_early_stops(&signal);
+    }
+
+    /// One after `lead-deleted` begins the lead anew, nothing before it counting. Rule F5.
+    fn begin_anew(&mut self) {
+        self.status = Status::Alive;
+        self.created_at = None;
+        self.context = Arc::new(Context { team: self.team(), ..Context::default() });
+        self.was_assigned = false;
+        self.early.clear();
+    }
+
+    fn team(&self) -> Option<Arc<str>> {
+        match self.values.get(Rules::TEAM) {
+            Some(Some(Scalar::Text(team))) => Some(Arc::from(team.as_str())),
+            _ => None,
+        }
+    }
+
+    /// Sets owner, stage and status, and says what that amounts to.
+    fn set<'a>(&mut self, rules: &Rules, fact: &'a Fact, before: &'a Context) -> Signal<'a> {
+        let is_creation = fact.kind == Kind::LeadCreated && self.created_at.is_none();
+        if is_creation {
+            self.created_at = Some(fact.time);
+        }
+        let owner = owner_set_by(fact).filter(|owner| *owner != before.owner.as_deref());
+        let stage = fact.stage().filter(|stage| Some(*stage) != before.stage.as_deref());
+        if fact.kind.sets_attributes() && (owner.is_some() || stage.is_some() || self.team() != before.team) {
+            self.context = Arc::new(Context {
+                owner: owner.map_or_else(|| before.owner.clone(), |owner| owner.map(Arc::from)),
+                team: self.team(),
+                stage: stage.map(Arc::from).or_else(|| before.stage.clone()),
+            });
+        }
+        match fact.kind {
+            Kind::LeadDeleted if self.status == Status::Alive => self.status = Status::Deleted,
+            Kind::LeadMerged if self.status == Status::Alive => self.status = Status::Merged(fact.time),
+            _ => {}
+        }
+        let is_assignment = matches!(owner, Some(Some(_)));
+        let is_first_assignment = is_assignment && !self.was_assigned;
+        self.was_assigned |= is_assignment;
+        let moved = stage.map(|to| move_between(&rules.policies.pipeline, before.stage.as_deref(), to));
+        Signal { fact, is_creation, is_assignment, is_first_assignment, moved, owner: None }
+    }
+
+    /// Keeps stops that may satisfy a clock of creation or of the first assignment. Rule T6.
+    fn remember_early_stops(&mut self, rules: &Rules, signal: &Signal<'_>) {
+        let before_creation = self.created_at.is_none() || signal.is_creation;
+        let before_assignment = !self.was_assigned || signal.is_first_assignment;
+        if !before_creation && !before_assignment {
+            return;
+        }
+        for rule in rules.early() {
+            let stop = &rules.objective(rule.policy, rule.objective).stop;
+            for verdict in stop.iter().map(|condition| signal.verdict(&rules.policies.pipeline, condition)) {
+                let owner = match verdict {
+                    Verdict::No => continue,
+                    Verdict::Yes => None,
+                    Verdict::IfOwner(owner) => Some(owner),
+                };
+                let at = signal.fact.time;
+                if rule.by_creation && before_creation && owner.is_none_or(|o| signal.owner == Some(o)) {
+                    self.keep_early(rule.policy, rule.objective, Cause::Creation, at, None);
+                }
+                if rule.by_assignment && before_assignment {
+                    self.keep_early(rule.policy, rule.objective, Cause::Assignment, at, owner);
+                }
+            }
+        }
+    }
+
+    fn keep_early(&mut self, policy: u16, objective: u16, cause: Cause, at: Instant, owner: Option<&str>) {
+        let known = self.early.iter_mut().find(|early| {
+            (early.policy, early.objective, early.cause) == (policy, objective, cause)
+                && early.owner.as_deref() == owner
+        });
+        match known {
+            Some(early) => early.at = at,
+            None => {
+                self.early.push(EarlyStop { policy, objective, cause, at, owner: owner.map(Arc::from) });
+            }
+        }
+    }
+
+    fn forget_early_stops(&mut self, signal: &Signal<'_>) {
+        if signal.is_creation {
+            self.early.retain(|early| early.cause != Cause::Creation);
+        }
+        if signal.is_first_assignment {
+            self.early.retain(|early| early.cause != Cause::Assignment);
+        }
+    }
+
+    /// Whether a clock is satisfied at its start. Rule T6.
+    fn is_satisfied(&self, policy: u16, objective: u16, signal: &Signal<'_>, foreseen: &Foreseen) -> bool {
+        self.early.iter().filter(|early| (early.policy, early.objective) == (policy, objective)).any(
+            |early| match early.cause {
+                Cause::Creation => signal.is_creation,
+                Cause::Assignment => {
+                    signal.is_first_assignment
+                        && foreseen.created_at.is_some_and(|created| created <= early.at)
+                        && early.owner.as_deref().is_none_or(|owner| signal.owner == Some(owner))
+                }
+            },
+        )
+    }
+
+    fn stop(&mut self, rules: &Rules, signal: &Signal<'_>, ended: &mut Vec<Clock>) {
+        self.end_where(signal.fact, true, ended, |clock| {
+            rules
+                .objective(clock.policy, clock.objective)
+                .stop
+                .iter()
+                .any(|condition| signal.holds(&rules.policies.pipeline, condition))
+        });
+    }
+
+    /// Ends clocks with the lead, its opening, or the stages of `while`. Rules T2 and T10.
+    fn end(&mut self, rules: &Rules, signal: &Signal<'_>, ended: &mut Vec<Clock>) {
+        if self.status != Status::Alive {
+            return self.end_where(signal.fact, false, ended, |_| true);
+        }
+        let Some(moved) = &signal.moved else { return };
+        self.end_where(signal.fact, false, ended, |clock| {
+            (moved.closes && !clock.is_hand_off)
+                || (moved.reopens && clock.is_hand_off)
+                || rules
+                    .objective(clock.policy, clock.objective)
+                    .while_stages
+                    .as_ref()
+                    .is_some_and(|stages| !stages.iter().any(|stage| stage == moved.to))
+        });
+    }
+
+    fn end_where(
+        &mut self,
+        fact: &Fact,
+        is_stop: bool,
+        ended: &mut Vec<Clock>,
+        mut holds: impl FnMut(&Clock) -> bool,
+    ) {
+        let mut index = 0;
+        while index < self.running.len() {
+            if !holds(&self.running[index]) {
+                index += 1;
+                continue;
+            }
+            let mut clock = self.running.remove(index);
+            clock.end = Some(self.end_at(fact.time, is_stop, Some(fact.clone())));
+            ended.push(clock);
+        }
+    }
+
+    fn end_at(&self, at: Instant, is_stop: bool, fact: Option<Fact>) -> End {
+        End { at, is_stop, context: Arc::clone(&self.context), fact }
+    }
+
+    /// Starts what the policy in force promises from this fact on. Rule T2.
+    fn start(&mut self, rules: &Rules, signal: &Signal<'_>, foreseen: &Foreseen, ended: &mut Vec<Clock>) {
+        if !rules.may_start(signal.sorts()) {
+            return;
+        }
+        let Some(policy) = rules.in_force(&self.values, foreseen.owner.as_deref()) else { return };
+        let pipeline = &rules.policies.pipeline;
+        let is_closed = self.context.stage.as_ref().is_some_and(|stage| pipeline.closes(stage));
+        for (index, objective) in rules.policy(policy).objectives.iter().enumerate() {
+            let starts = objective.start.iter().any(|condition| {
+                signal.holds(pipeline, condition)
+                    && (!is_closed || matches!(condition, Condition::Entered(_)))
+            });
+            if starts && self.is_in_while(objective) {
+                self.start_clock(rules, (policy, index as u16), signal, foreseen, ended);
+            }
+        }
+    }
+
+    fn is_in_while(&self, objective: &Objective) -> bool {
+        objective.while_stages.as_ref().is_none_or(|stages| {
+            self.context.stage.as_ref().is_some_and(|stage| stages.iter().any(|known| **known == **stage))
+        })
+    }
+
+    fn start_clock(
+        &mut self,
+        rules: &Rules,
+        (policy, index): (u16, u16),
+        signal: &Signal<'_>,
+        foreseen: &Foreseen,
+        ended: &mut Vec<Clock>,
+    ) {
+        let objective = rules.objective(policy, index);
+        let now = signal.fact.time;
+        let running = self.running.iter().find(|clock| clock.name == objective.name);
+        if running.is_some_and(|clock| clock.started_at == now || !objective.restart) {
+            return;
+        }
+        self.end_where(signal.fact, false, ended, |clock| clock.name == objective.name);
+        if let Some(place) = ended_at_its_start(ended, objective.name, now) {
+            if ended[place].end.as_ref().is_some_and(|end| end.fact.is_some()) {
+                let clock = ended.remove(place);
+                self.running.push(Clock { end: None, ..clock });
+            }
+            return;
+        }
+        let mut clock = Clock {
+            policy,
+            objective: index,
+            name: objective.name,
+            started_at: now,
+            due_at: rules.due(objective, now),
+            end: None,
+            at_breach: None,
+            is_hand_off: signal.moved.as_ref().is_some_and(|moved| moved.closes),
+            start_fact: signal.fact.clone(),
+        };
+        if self.is_satisfied(policy, index, signal, foreseen) {
+            clock.end = Some(self.end_at(now, true, None));
+            ended.push(clock);
+        } else {
+            self.running.push(clock);
+        }
+    }
+}
+
+impl Rules {
+    /// The instant an objective's clock started at `start` runs out. Rule T3.
+    fn due(&self, objective: &Objective, start: Instant) -> Instant {
+        match self.policies.calendar(objective) {
+            Some(named) => named.calendar.due(start, objective.target),
+            None => objective.target.elapse(start),
+        }
+    }
+}
+
+impl Signal<'_> {
+    /// The sorts of conditions that it may fulfil.
+    fn sorts(&self) -> u8 {
+        let moved = |moved: &Move<'_>| {
+            16 | if moved.from.is_some() { 32 } else { 0 } | if moved.reopens { 4 } else { 0 }
+        };
+        u8::from(self.is_creation)
+            | if self.is_assignment { 2 } else { 0 }
+            | if self.fact.kind == Kind::Contacted { 8 } else { 0 }
+            | self.moved.as_ref().map_or(0, moved)
+    }
+
+    fn holds(&self, pipeline: &Pipeline, condition: &Condition) -> bool {
+        match self.verdict(pipeline, condition) {
+            Verdict::No => false,
+            Verdict::Yes => true,
+            Verdict::IfOwner(owner) => self.owner == Some(owner),
+        }
+    }
+
+    fn verdict(&self, pipeline: &Pipeline, condition: &Condition) -> Verdict<'_> {
+        let is_any_of = |stages: &[String], stage: &str| stages.iter().any(|known| known == stage);
+        let holds = match (condition, &self.moved) {
+            (Condition::Contacted(tests), _) => return self.contact_verdict(tests),
+            (Condition::Created, _) => self.is_creation,
+            (Condition::Assigned, _) => self.is_assignment,
+            (Condition::Reopened, Some(moved)) => moved.reopens,
+            (Condition::Entered(stages), Some(moved)) => is_any_of(stages, moved.to),
+            (Condition::Left { from, to }, Some(moved)) => moved.from.is_some_and(|left| {
+                is_any_of(from, left)
+                    && to.as_ref().is_none_or(|to| to.iter().any(|place| place.is(pipeline, left, moved.to)))
+            }),
+            (_, None) => false,
+        };
+        if holds { Verdict::Yes } else { Verdict::No }
+    }
+
+    /// Tests a contact. Rules F7 and F8.
+    fn contact_verdict(&self, tests: &[FieldTest]) -> Verdict<'_> {
+        if self.fact.kind != Kind::Contacted {
+            return Verdict::No;
+        }
+        let mut needed = None;
+        for test in tests {
+            let value = self.contact_field(&test.path);
+            let is = |operand: &Operand| matches!(operand, Operand::Value(scalar) if value.is(scalar));
+            if test.any_of.iter().any(is) {
+                continue;
+            }
+            match value {
+                Value::Text(text) if test.any_of.contains(&Operand::Owner) => {
+                    if needed.is_some_and(|needed| needed != text) {
+                        return Verdict::No;
+                    }
+                    needed = Some(text);
+                }
+                _ => return Verdict::No,
+            }
+        }
+        needed.map_or(Verdict::Yes, Verdict::IfOwner)
+    }
+
+    fn contact_field(&self, path: &str) -> Value<'_> {
+        let given = self.fact.field(path).unwrap_or(Value::Null);
+        match (path, given) {
+            ("direction", Value::Null) => Value::Text("outbound"),
+            ("by", Value::Null) => Value::Text("human"),
+            _ => given,
+        }
+    }
+}
+
+impl Destination {
+    fn is(&self, pipeline: &Pipeline, from: &str, to: &str) -> bool {
+        let is_in = |stages: &[String]| stages.iter().any(|stage| stage == to);
+        match self {
+            Destination::Stage(stage) => stage == to,
+            Destination::Forward => pipeline.is_forward(from, to),
+            Destination::Won => is_in(&pipeline.won),
+            Destination::Lost => is_in(&pipeline.lost),
+        }
+    }
+}
+
+fn move_between<'a>(pipeline: &Pipeline, from: Option<&'a str>, to: &'a str) -> Move<'a> {
+    let closes = pipeline.closes(to);
+    let reopens = !closes && from.is_some_and(|from| pipeline.closes(from));
+    Move { from, to, closes, reopens }
+}
+
+/// Where the clock of this name lies that started and ended in this instant: started again in it, it runs
+/// on. Rule F3.
+fn ended_at_its_start(ended: &[Clock], name: NameId, now: Instant) -> Option<usize> {
+    let count =
+        ended.iter().rev().take_while(|clock| clock.end.as_ref().is_some_and(|end| end.at == now)).count();
+    let first = ended.len() - count;
+    let found = ended[first..].iter().position(|clock| clock.name == name && clock.started_at == now);
+    found.map(|place| first + place)
+}
+
+/// The owner a fact gives the lead: `Some(None)` unassigns it. Rule F8.
+fn owner_set_by(fact: &Fact) -> Option<Option<&str>> {
+    if !fact.kind.assigns() {
+        return None;
+    }
+    match fact.field("owner")? {
+        Value::Text(owner) => Some(Some(owner)),
+        _ => Some(None),
+    }
+}
+
+fn scalar_of(value: Value<'_>) -> Option<Scalar> {
+    match value {
+        Value::Bool(bool) => Some(Scalar::Bool(bool)),
+        Value::Number(number) => Some(Scalar::Number(number)),
+        Value::Text(text) => Some(Scalar::Text(text.to_owned())),
+        Value::Null | Value::Other => None,
+    }
+}
+
+/// Whether dotted `path` lies below `above`.
+fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
+}
