@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::sla::instant::Instant;
-pub use crate::wire::record::{Partition, Record, Topic};
+pub use crate::wire::record::{Partition, Position, Record, Topic};
 
 /// What one worker asks of Kafka.
 pub trait Port {
@@ -110,15 +110,6 @@ pub enum Polled<'a> {
     Lost(Vec<Partition>),
     /// A position is outside its log; which is not said: compare `positions` with `bounds`.
     OutOfRange,
-}
-
-/// A place in one log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Position {
-    /// The next offset to read.
-    pub offset: i64,
-    /// The leader epoch of the record before it, or -1 where it is not known.
-    pub leader_epoch: i32,
 }
 
 /// A position as the group has it.

@@ -14,3 +14,15 @@ impl Calendar {
         start
     }
 }
+
+impl Calendar {
+    /// How much open time the target allows from `start`.
+    pub fn target_ms(&self, start: Instant, target: Target) -> i64 {
+        self.due(start, target).since(start)
+    }
+
+    /// Open milliseconds between two instants.
+    pub fn counted(&self, from: Instant, to: Instant) -> i64 {
+        to.since(from).max(0)
+    }
+}

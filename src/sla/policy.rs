@@ -340,3 +340,22 @@ impl Target {
         }
     }
 }
+
+impl Policies {
+    /// How much counted time an objective allows a clock started at `start`, in milliseconds.
+    pub fn target_ms(&self, objective: &Objective, start: Instant) -> i64 {
+        match (objective.target, self.calendar(objective)) {
+            (Target::Elapsed(ms), _) => ms,
+            (target, Some(named)) => named.calendar.target_ms(start, target),
+            (target, None) => target.elapse(start).since(start),
+        }
+    }
+
+    /// How much time between two instants counts for an objective, in milliseconds.
+    pub fn counted_ms(&self, objective: &Objective, from: Instant, to: Instant) -> i64 {
+        match (objective.target, self.calendar(objective)) {
+            (Target::Open(_) | Target::OpenDays(_), Some(named)) => named.calendar.counted(from, to),
+            _ => to.since(from).max(0),
+        }
+    }
+}

@@ -1,4 +1,8 @@
 //! Bytes to types and back: no I/O, and nothing here panics on what it is given.
 
+pub mod changelog;
+pub mod dead_letter;
 pub mod decode;
+pub mod encode;
 pub mod record;
+pub mod routing;

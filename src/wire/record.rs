@@ -27,3 +27,12 @@ pub struct Record<'a> {
     /// Header names and values.
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
+
+/// A place in one log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// The next offset to read.
+    pub offset: i64,
+    /// The leader epoch of the record before it, or -1 where it is not known.
+    pub leader_epoch: i32,
+}

@@ -1,0 +1,268 @@
+//! Outputs as CloudEvents 1.0, JSON structured, with the same attributes as `ce_` headers.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::sla::engine::{Output, Saying};
+use crate::sla::fact::Fact;
+use crate::sla::instant::Instant;
+use crate::sla::policy::{Policies, Target};
+use crate::sla::store::RejectedAt;
+use crate::sla::timeline::{Clock, Step};
+
+/// The `source` of every output.
+pub const SOURCE: &str = "/overdue";
+
+/// Writes outputs of one service.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    policies: Arc<Policies>,
+    topics: Vec<String>,
+}
+
+/// An output as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The identity, also `ce_id`.
+    pub id: String,
+    /// The type, also `ce_type`.
+    pub kind: &'static str,
+    /// The transition's date, also `ce_time`.
+    pub time: String,
+    /// The lead, also `ce_subject`.
+    pub subject: String,
+    /// The whole event.
+    pub value: Vec<u8>,
+}
+
+impl Encoded {
+    /// The headers that go with it.
+    pub fn headers(&self) -> [(&str, Option<&[u8]>); 7] {
+        [
+            ("content-type", Some(b"application/cloudevents+json")),
+            ("ce_specversion", Some(b"1.0")),
+            ("ce_id", Some(self.id.as_bytes())),
+            ("ce_source", Some(SOURCE.as_bytes())),
+            ("ce_type", Some(self.kind.as_bytes())),
+            ("ce_time", Some(self.time.as_bytes())),
+            ("ce_subject", Some(self.subject.as_bytes())),
+        ]
+    }
+}
+
+/// The `type` of an output.
+pub const fn kind_of(output: &Output) -> &'static str {
+    match (&output.saying, output.step) {
+        (Saying::Retracted { .. }, _) => "dev.overdue.retracted.v1",
+        (_, Step::Met) => "dev.overdue.met.v1",
+        (_, Step::Cancelled) => "dev.overdue.cancelled.v1",
+        (_, Step::Breached) => "dev.overdue.breached.v1",
+        (_, Step::Resolved) => "dev.overdue.resolved.v1",
+        (_, Step::Ended) => "dev.overdue.ended.v1",
+    }
+}
+
+#[derive(Serialize)]
+struct CloudEvent<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    subject: &'a str,
+    time: &'a str,
+    recordedtime: Instant,
+    datacontenttype: &'static str,
+    partitionkey: &'a str,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    lead_id: &'a str,
+    transition: &'static str,
+    policy: PolicyRef<'a>,
+    objective: &'a str,
+    severity: Option<&'a str>,
+    labels: &'a std::collections::BTreeMap<String, String>,
+    clock: ClockRef<'a>,
+    owner: Option<&'a str>,
+    team: Option<&'a str>,
+    stage: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late_by: Option<LateBy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retracts: Option<Retracts>,
+    late_data: bool,
+    uncertain: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rejected: Vec<Place<'a>>,
+    evidence: Vec<Evidence<'a>>,
+}
+
+#[derive(Serialize)]
+struct PolicyRef<'a> {
+    name: &'a str,
+    version: &'a str,
+}
+
+#[derive(Serialize)]
+struct ClockRef<'a> {
+    id: String,
+    started_at: Instant,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<ClockState<'a>>,
+}
+
+#[derive(Serialize)]
+struct ClockState<'a> {
+    due_at: Instant,
+    target_ms: i64,
+    counts: &'static str,
+    calendar: Option<&'a str>,
+    counted_ms: i64,
+    paused_ms: i64,
+}
+
+/// How much later than the deadline a breached clock stopped running. Rule T5.
+#[derive(Serialize)]
+struct LateBy {
+    counted_ms: i64,
+    elapsed_ms: i64,
+}
+
+#[derive(Serialize)]
+struct Retracts {
+    id: String,
+    transition: &'static str,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+}
+
+#[derive(Serialize)]
+struct Evidence<'a> {
+    #[serde(flatten)]
+    place: Place<'a>,
+    event_id: Option<&'a str>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    time: Instant,
+}
+
+impl Encoder {
+    /// Writes outputs about these policies, from facts of these topics.
+    pub fn new(policies: Arc<Policies>, topics: Vec<String>) -> Encoder {
+        Encoder { policies, topics }
+    }
+
+    /// Writes one output of a partition.
+    pub fn encode(&self, output: &Output, partition: i32, recorded_at: Instant) -> Encoded {
+        let (id, kind) = (output.id.to_string(), kind_of(output));
+        let (time, subject) = (output.date.to_string(), output.lead_id.to_string());
+        let event = CloudEvent {
+            specversion: "1.0",
+            id: &id,
+            source: SOURCE,
+            kind,
+            subject: &subject,
+            time: &time,
+            recordedtime: recorded_at,
+            datacontenttype: "application/json",
+            partitionkey: &subject,
+            data: self.data(output, partition),
+        };
+        let mut value = Vec::with_capacity(1024);
+        if serde_json::to_writer(&mut value, &event).is_err() {
+            // Writing to memory fails only for maps whose keys are no strings; there are none.
+            value.clear();
+        }
+        Encoded { id, kind, time, subject, value }
+    }
+
+    fn data<'a>(&'a self, output: &'a Output, partition: i32) -> Data<'a> {
+        let policy = &self.policies.policies[usize::from(output.policy)];
+        let objective = self.policies.name(output.name);
+        let (clock, is_late_data, rejected, retracts) = match &output.saying {
+            Saying::Happened { clock, is_late_data, uncertain } => {
+                (Some(&**clock), *is_late_data, uncertain.as_slice(), None)
+            }
+            Saying::Retracted { id } => {
+                let retracts = Retracts { id: id.to_string(), transition: output.step.as_str() };
+                (None, true, [].as_slice(), Some(retracts))
+            }
+        };
+        let promise = policy.objectives.iter().find(|promise| promise.name == output.name);
+        let context = &output.context;
+        Data {
+            lead_id: &output.lead_id,
+            transition: if retracts.is_some() { "retracted" } else { output.step.as_str() },
+            policy: PolicyRef { name: &policy.name, version: &self.policies.version },
+            objective,
+            severity: promise.and_then(|promise| promise.severity.as_deref()),
+            labels: &policy.labels,
+            clock: ClockRef {
+                id: format!("{}/{objective}/{}", output.lead_id, output.started_at),
+                started_at: output.started_at,
+                state: clock.map(|clock| self.state(clock, output.date)),
+            },
+            owner: context.owner.as_deref(),
+            team: context.team.as_deref().or(policy.labels.get("team").map(String::as_str)),
+            stage: context.stage.as_deref(),
+            late_by: clock.filter(|clock| clock.due_at < output.date).map(|clock| LateBy {
+                counted_ms: self.counted_ms(clock, clock.due_at, output.date),
+                elapsed_ms: output.date.since(clock.due_at),
+            }),
+            retracts,
+            late_data: is_late_data,
+            uncertain: !rejected.is_empty(),
+            rejected: rejected.iter().map(|rejected| self.rejected(rejected)).collect(),
+            evidence: clock.map_or_else(Vec::new, |clock| self.evidence(clock, output.step, partition)),
+        }
+    }
+
+    fn state(&self, clock: &Clock, date: Instant) -> ClockState<'_> {
+        let objective =
+            &self.policies.policies[usize::from(clock.policy)].objectives[usize::from(clock.objective)];
+        let calendar = self.policies.calendar(objective);
+        ClockState {
+            due_at: clock.due_at,
+            target_ms: self.policies.target_ms(objective, clock.started_at),
+            counts: if matches!(objective.target, Target::Elapsed(_)) { "elapsed" } else { "open" },
+            calendar: calendar.map(|named| named.name.as_str()),
+            counted_ms: self.counted_ms(clock, clock.started_at, date),
+            paused_ms: 0,
+        }
+    }
+
+    fn counted_ms(&self, clock: &Clock, from: Instant, to: Instant) -> i64 {
+        let objective =
+            &self.policies.policies[usize::from(clock.policy)].objectives[usize::from(clock.objective)];
+        self.policies.counted_ms(objective, from, to)
+    }
+
+    fn evidence<'a>(&'a self, clock: &'a Clock, step: Step, partition: i32) -> Vec<Evidence<'a>> {
+        let end = clock.end.as_ref().and_then(|end| end.fact.as_ref()).filter(|_| step != Step::Breached);
+        let evidence = |fact: &'a Fact| Evidence {
+            place: Place { topic: self.topic(fact.topic), partition, offset: fact.offset },
+            event_id: fact.event_id(),
+            kind: fact.kind.as_str(),
+            time: fact.time,
+        };
+        std::iter::once(&clock.start_fact).chain(end).map(evidence).collect()
+    }
+
+    fn rejected(&self, rejected: &RejectedAt) -> Place<'_> {
+        let RejectedAt { topic, partition, offset, .. } = *rejected;
+        Place { topic: self.topic(topic), partition, offset }
+    }
+
+    fn topic(&self, topic: u16) -> &str {
+        self.topics.get(usize::from(topic)).map_or("", String::as_str)
+    }
+}
