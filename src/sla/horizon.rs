@@ -103,6 +103,11 @@ impl Horizon {
         self.asked.push_back(Asked { ticket, sent_at: now, open: self.inputs.len() });
     }
 
+    /// Whether an answer is awaited, or the end that one named has not been reached.
+    pub fn is_asking(&self) -> bool {
+        !self.asked.is_empty() || self.inputs.iter().any(|input| !input.unreached.is_empty())
+    }
+
     /// Whether this probe belongs to this epoch.
     pub fn expects(&self, ticket: u64) -> bool {
         self.asked.iter().any(|asked| asked.ticket == ticket)

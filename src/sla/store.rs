@@ -334,6 +334,11 @@ impl Store {
         self.touched.iter().map(|(id, _)| (id, self.find(id).map(|slot| self.lead(slot))))
     }
 
+    /// How many leads the transaction touched.
+    pub fn touched_count(&self) -> usize {
+        self.touched.len()
+    }
+
     /// Whether the transaction changed anything.
     pub fn is_touched(&self) -> bool {
         !self.touched.is_empty()

@@ -1,0 +1,234 @@
+//! Taking a partition over: committed offsets, changelog, and whether the two belong together. Rule 4.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::port::{Bounds, Committed, Error, Partition, Port, Position};
+use super::shared::Shared;
+use super::task::{Start, Task};
+use crate::sla::engine::Engine;
+use crate::sla::instant::Instant;
+use crate::wire::changelog::{self, Entry, Progress};
+use crate::wire::routing::{Partitioner, Routing};
+
+/// A partition on its way to being processed.
+pub struct Restore {
+    partition: Partition,
+    began_at: Instant,
+    engine: Engine,
+    progress: Option<Box<Progress>>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The stable committed offsets come first: a predecessor's transaction may still be open.
+    Committed,
+    /// Then the changelog's end, and everything up to it.
+    Changelog { committed: Vec<Option<Committed>>, end: Option<i64> },
+}
+
+/// How far a step got.
+pub enum Restored {
+    /// There is more to do.
+    NotYet,
+    /// It can be processed from here.
+    Ready(Box<Task>, Duration),
+}
+
+/// Why a partition cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Waiting may mend it, or the worker cannot go on.
+    #[error(transparent)]
+    Port(#[from] Error),
+    /// The whole service is set up against its changelog.
+    #[error("{0}")]
+    Service(String),
+    /// This partition's state and offsets do not belong together.
+    #[error("{0}")]
+    Partition(String),
+}
+
+const WAIT: Duration = Duration::from_millis(50);
+
+impl Restore {
+    /// Begins to take a partition over.
+    pub fn new(shared: &Shared, partition: Partition, now: Instant) -> Restore {
+        let engine = Engine::new(Arc::clone(&shared.rules), shared.engine);
+        Restore { partition, began_at: now, engine, progress: None, stage: Stage::Committed }
+    }
+
+    /// Does one bounded step.
+    pub fn step<P: Port>(&mut self, shared: &Arc<Shared>, port: &mut P) -> Result<Restored, Refused> {
+        match &mut self.stage {
+            Stage::Committed => {
+                let committed = match port.committed(self.partition, WAIT) {
+                    Err(Error::NotYet(_)) => return Ok(Restored::NotYet),
+                    other => other?,
+                };
+                self.stage = Stage::Changelog { committed, end: None };
+                Ok(Restored::NotYet)
+            }
+            Stage::Changelog { end, .. } => {
+                let end = match end {
+                    Some(end) => *end,
+                    None => match port.changelog_open(self.partition) {
+                        Err(Error::NotYet(_)) => return Ok(Restored::NotYet),
+                        opened => *end.insert(opened?),
+                    },
+                };
+                if !self.read(port, end)? {
+                    return Ok(Restored::NotYet);
+                }
+                self.finish(shared, port)
+            }
+        }
+    }
+
+    /// Reads some of the changelog, and says whether its end was reached.
+    fn read<P: Port>(&mut self, port: &mut P, end: i64) -> Result<bool, Refused> {
+        let (store, progress) = (self.engine.store_mut(), &mut self.progress);
+        let mut unreadable = None;
+        let position =
+            port.changelog_read(self.partition, WAIT, &mut |key, value| match changelog::read(key, value) {
+                Ok(Entry::Lead(lead_id, lead)) => store.restore(lead_id, lead.map(|lead| *lead)),
+                Ok(Entry::Progress(read)) => *progress = Some(read),
+                Err(error) => unreadable = Some(error.to_string()),
+            });
+        match (unreadable, position) {
+            (Some(error), _) => Err(Refused::Partition(error)),
+            (None, Err(Error::NotYet(_))) => Ok(false),
+            (None, position) => Ok(end <= position?),
+        }
+    }
+
+    fn finish<P: Port>(&mut self, shared: &Arc<Shared>, port: &mut P) -> Result<Restored, Refused> {
+        let Stage::Changelog { committed, .. } = &self.stage else { return Ok(Restored::NotYet) };
+        let bounds = match port.bounds(self.partition) {
+            Err(Error::NotYet(_)) => return Ok(Restored::NotYet),
+            bounds => bounds?,
+        };
+        let progress = self.progress.as_deref();
+        if let Some(progress) = progress {
+            check_service(shared, progress).map_err(Refused::Service)?;
+        }
+        let positions = where_to_start(committed, progress, &bounds).map_err(Refused::Partition)?;
+        check_bounds(shared, &positions, &bounds).map_err(Refused::Partition)?;
+        port.changelog_close(self.partition);
+        port.take(self.partition, &positions)?;
+        let now = port.now();
+        let known =
+            progress.and_then(|progress| progress.partitioner.as_deref()).and_then(Partitioner::parse);
+        let forgotten_until = progress.and_then(|progress| progress.forgotten_until).unwrap_or(Instant::MIN);
+        let mut engine = Engine::new(Arc::clone(&shared.rules), shared.engine);
+        std::mem::swap(&mut engine, &mut self.engine);
+        engine.restored(forgotten_until, now);
+        let start = Start {
+            incarnation: progress
+                .map_or_else(|| new_incarnation(self.partition, now), |p| p.incarnation.clone()),
+            engine,
+            positions,
+            routing: Routing::new(shared.partitions, shared.partitioner.or(known)),
+        };
+        let took = Duration::from_millis(now.since(self.began_at).unsigned_abs());
+        Ok(Restored::Ready(Box::new(Task::new(Arc::clone(shared), self.partition, start)), took))
+    }
+}
+
+/// Told apart by when and for what it was made; two never begin in one partition at one instant.
+fn new_incarnation(partition: Partition, now: Instant) -> String {
+    let hash = blake3::hash(format!("{partition} {}", now.millis()).as_bytes());
+    hash.to_hex()[..16].to_owned()
+}
+
+/// Whether the changelog was written for this service as it is set up now.
+fn check_service(shared: &Shared, progress: &Progress) -> Result<(), String> {
+    let policies = &shared.rules.policies.version;
+    if progress.policies != *policies {
+        return Err(format!(
+            "the changelog was written under policies of version `{}`, and these are `{policies}`: start with the \
+             policy file that was in use, or give the new one a `changelog` topic and a `kafka.group` of its own, \
+             which judges the input topics from their beginning",
+            progress.policies
+        ));
+    }
+    if progress.partitions != shared.partitions {
+        return Err(format!(
+            "the input topics had {} partitions and have {} now: leads have moved, and their clocks have not; give \
+             the service a new `changelog` topic and a new `kafka.group`",
+            progress.partitions, shared.partitions
+        ));
+    }
+    let before: Vec<_> = progress.inputs.iter().map(|input| input.topic.as_str()).collect();
+    let now: Vec<_> = shared.topics.iter().map(|topic| topic.name.as_str()).collect();
+    if before != now {
+        return Err(format!(
+            "the changelog was written for the input topics {before:?}, and these are {now:?}: give the service a \
+             new `changelog` topic and a new `kafka.group`"
+        ));
+    }
+    for (input, topic) in progress.inputs.iter().zip(&shared.topics) {
+        if let (Some(before), Some(now)) = (&input.id, &topic.id)
+            && before != now
+        {
+            return Err(format!(
+                "the input topic `{}` was made anew since: it had the id {before} and has {now}; give the service \
+                 a new `changelog` topic and a new `kafka.group`",
+                topic.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Where to read on, if offsets and changelog agree.
+fn where_to_start(
+    committed: &[Option<Committed>],
+    progress: Option<&Progress>,
+    bounds: &[Bounds],
+) -> Result<Vec<Position>, String> {
+    let offsets: Vec<_> =
+        committed.iter().map(|committed| committed.as_ref().map(|c| c.position.offset)).collect();
+    match progress {
+        None if offsets.iter().all(Option::is_none) => {
+            Ok(bounds.iter().map(|bounds| Position { offset: bounds.first, leader_epoch: -1 }).collect())
+        }
+        None => Err(format!(
+            "the group has committed offsets {offsets:?}, but the changelog has no progress record: its topic was \
+             made anew or emptied; give the service a new `kafka.group`, or restore the changelog"
+        )),
+        Some(progress) => {
+            let positions: Vec<_> = progress.inputs.iter().map(|input| input.position).collect();
+            let agree = committed.iter().zip(&positions).all(|(committed, position)| {
+                committed.as_ref().is_none_or(|committed| {
+                    committed.position.offset == position.offset && committed.nonce == progress.nonce
+                })
+            });
+            let has_expired = offsets.iter().all(Option::is_none);
+            if agree && (has_expired || offsets.iter().all(Option::is_some)) {
+                return Ok(positions);
+            }
+            let at: Vec<_> = positions.iter().map(|position| position.offset).collect();
+            Err(format!(
+                "the group has committed offsets {offsets:?}, but the changelog's progress is at {at:?} with nonce \
+                 {}: offsets were reset by hand or another service writes to one of them; set the group's offsets \
+                 back, or give the service a new `changelog` topic and a new `kafka.group`",
+                progress.nonce
+            ))
+        }
+    }
+}
+
+/// Whether the log still has what was not read. Rule H6.
+fn check_bounds(shared: &Shared, positions: &[Position], bounds: &[Bounds]) -> Result<(), String> {
+    for ((topic, position), bounds) in shared.topics.iter().zip(positions).zip(bounds) {
+        if position.offset < bounds.first || bounds.end < position.offset {
+            return Err(format!(
+                "the log of `{}` has the offsets {} to {}, but {} is to be read next: records were lost before they \
+                 were read, and no breach can be proven without them",
+                topic.name, bounds.first, bounds.end, position.offset
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! What the workers of one process have in common: settings, rules, and where they report to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+
+use super::port::Topic;
+use crate::metrics::Metrics;
+use crate::sla::engine;
+use crate::sla::instant::Instant;
+use crate::sla::policy::Rules;
+use crate::wire::decode;
+use crate::wire::encode::Encoder;
+use crate::wire::routing::Partitioner;
+
+/// What the workers of one process have in common. Nothing in it is changed but counters.
+#[derive(Debug)]
+pub struct Shared {
+    /// The rules that judge.
+    pub rules: Arc<Rules>,
+    /// Windows and limits of the engine.
+    pub engine: engine::Settings,
+    /// How records are read.
+    pub decode: decode::Settings,
+    /// How outputs are written.
+    pub encoder: Encoder,
+    /// The input topics.
+    pub topics: Vec<InputTopic>,
+    /// How many partitions every input topic has.
+    pub partitions: i32,
+    /// Whether keys must be lead ids and lie in their own partition.
+    pub is_keyed_by_lead: bool,
+    /// How producers partition keys, where the configuration says it.
+    pub partitioner: Option<Partitioner>,
+    /// Whether events of unknown types are passed over rather than rejected.
+    pub ignores_unknown_types: bool,
+    /// Whether met and cancelled clocks are written too.
+    pub writes_outcomes: bool,
+    /// How long records and outputs may wait for a commit.
+    pub commit_interval_ms: i64,
+    /// Where what happens is counted.
+    pub metrics: Metrics,
+    /// Where it shows whether the process works.
+    pub health: Health,
+}
+
+/// An input topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputTopic {
+    /// Its name.
+    pub name: String,
+    /// Its id, where the cluster gives one.
+    pub id: Option<String>,
+}
+
+impl Shared {
+    /// The name of an input topic.
+    pub fn topic(&self, topic: Topic) -> &str {
+        self.topics.get(usize::from(topic)).map_or("", |topic| topic.name.as_str())
+    }
+}
+
+/// Whether the workers live, and whether they are ready.
+#[derive(Debug, Default)]
+pub struct Health {
+    workers: Vec<WorkerHealth>,
+}
+
+/// How one worker is.
+#[derive(Debug, Default)]
+struct WorkerHealth {
+    turned_at_ms: AtomicI64,
+    restoring: AtomicUsize,
+    stopped: AtomicUsize,
+    has_joined: AtomicBool,
+}
+
+impl Health {
+    /// For so many workers.
+    pub fn new(workers: usize) -> Health {
+        Health { workers: (0..workers).map(|_| WorkerHealth::default()).collect() }
+    }
+
+    /// A worker's loop has come round.
+    pub fn turned(&self, worker: usize, now: Instant) {
+        if let Some(worker) = self.workers.get(worker) {
+            worker.turned_at_ms.store(now.millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// What a worker has.
+    pub fn worker_has(&self, worker: usize, restoring: usize, stopped: usize, has_joined: bool) {
+        if let Some(worker) = self.workers.get(worker) {
+            worker.restoring.store(restoring, Ordering::Relaxed);
+            worker.stopped.store(stopped, Ordering::Relaxed);
+            worker.has_joined.store(has_joined, Ordering::Relaxed);
+        }
+    }
+
+    /// Why the process is not alive, if it is not: a loop that has not come round for so long.
+    pub fn not_alive(&self, now: Instant, limit_ms: i64) -> Option<String> {
+        let late = |worker: &WorkerHealth| {
+            let turned_at = Instant::from_millis(worker.turned_at_ms.load(Ordering::Relaxed));
+            let since_ms = now.since(turned_at);
+            (turned_at.millis() != 0 && limit_ms < since_ms).then_some(since_ms)
+        };
+        self.workers.iter().enumerate().find_map(|(index, worker)| {
+            late(worker).map(|since_ms| format!("worker {index} has not come round for {since_ms} ms"))
+        })
+    }
+
+    /// Why the process is not ready, if it is not.
+    pub fn not_ready(&self) -> Option<String> {
+        self.workers.iter().enumerate().find_map(|(index, worker)| {
+            let restoring = worker.restoring.load(Ordering::Relaxed);
+            let stopped = worker.stopped.load(Ordering::Relaxed);
+            if !worker.has_joined.load(Ordering::Relaxed) {
+                Some(format!("worker {index} has not joined the group"))
+            } else if restoring > 0 {
+                Some(format!("worker {index} restores {restoring} partitions"))
+            } else if stopped > 0 {
+                Some(format!("worker {index} has given up {stopped} partitions"))
+            } else {
+                None
+            }
+        })
+    }
+}

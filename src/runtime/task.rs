@@ -1,0 +1,479 @@
+//! One partition number of every input topic: its state, its horizon, and what its next commit carries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::port::{Error, Offsets, Outgoing, Partition, Port, Position, Record, Target};
+use super::shared::Shared;
+use crate::sla::engine::{Applied, Arrival, Effects, Engine, Output, Saying};
+use crate::sla::horizon::Horizon;
+use crate::sla::instant::Instant;
+use crate::sla::store::{RejectedAt, Tally};
+use crate::sla::timeline::Step;
+use crate::wire::changelog::{self, Input, Progress};
+use crate::wire::dead_letter::DeadLetter;
+use crate::wire::decode::{Decoder, Reason, Rejected};
+use crate::wire::encode::{Encoded, kind_of};
+use crate::wire::routing::Routing;
+
+/// One partition number that is being processed.
+pub struct Task {
+    shared: Arc<Shared>,
+    partition: Partition,
+    incarnation: String,
+    engine: Engine,
+    decoder: Decoder,
+    routing: Routing,
+    horizon: Horizon,
+    committed: Vec<Position>,
+    positions: Vec<Position>,
+    pending: Pending,
+    probe_after: Instant,
+    stalled_since: Option<Instant>,
+    published: Tally,
+}
+
+/// What the next commit carries besides state, and what it counts.
+#[derive(Default)]
+struct Pending {
+    outputs: Vec<Output>,
+    letters: Vec<DeadLetter>,
+    effects: Effects,
+    rejected: Vec<(u16, Reason)>,
+    consumed: BTreeMap<(u16, &'static str), u64>,
+    duplicate: BTreeMap<u16, u64>,
+    conflicting: BTreeMap<u16, u64>,
+    late: BTreeMap<u16, u64>,
+    ignored: BTreeMap<u16, u64>,
+    since: Option<Instant>,
+}
+
+/// Where a task starts.
+pub struct Start {
+    /// Drawn when the partition's changelog began.
+    pub incarnation: String,
+    /// The state, as the changelog has it.
+    pub engine: Engine,
+    /// Where to read on.
+    pub positions: Vec<Position>,
+    /// How keys are partitioned, where that was found before.
+    pub routing: Routing,
+}
+
+/// A partition is asked about again no sooner than this.
+const PROBE_INTERVAL_MS: i64 = 50;
+/// A partition where nothing is planned is asked about this often, for its metrics.
+const PROBE_IDLE_MS: i64 = 5_000;
+
+impl Task {
+    /// Begins to process a partition.
+    pub fn new(shared: Arc<Shared>, partition: Partition, start: Start) -> Task {
+        let horizon = new_horizon(&shared, &start.positions);
+        Task {
+            decoder: Decoder::new(shared.decode),
+            shared,
+            partition,
+            incarnation: start.incarnation,
+            engine: start.engine,
+            routing: start.routing,
+            horizon,
+            committed: start.positions.clone(),
+            positions: start.positions,
+            pending: Pending::default(),
+            probe_after: Instant::MIN,
+            stalled_since: None,
+            published: Tally::new(),
+        }
+    }
+
+    /// Where the committed state reads on.
+    pub fn committed(&self) -> &[Position] {
+        &self.committed
+    }
+
+    /// Takes a record in. Section 7: what cannot be used is kept for the dead-letter topic.
+    pub fn apply(&mut self, record: &Record<'_>, now: Instant) {
+        self.pending.since.get_or_insert(now);
+        let event = match self.decoder.decode(record) {
+            Ok(event) => event,
+            Err(rejected) => return self.reject(record, rejected, now),
+        };
+        if let Err(rejected) = self.check_route(record, &event.lead_id) {
+            return self.reject(record, rejected, now);
+        }
+        let kind = event.fact.kind.as_str();
+        let arrival = Arrival { at: now, recorded_at: record.timestamp };
+        let applied = self.engine.apply(&event.lead_id, event.fact, arrival);
+        let rejected = |reason, detail: &str| Rejected {
+            reason,
+            detail: detail.to_owned(),
+            lead_id: Some(event.lead_id.to_string()),
+        };
+        match applied {
+            Applied::TooLate => {
+                self.reject(record, rejected(Reason::TooLate, "what it could change is settled"), now);
+            }
+            Applied::Merged => {
+                self.reject(record, rejected(Reason::Merged, "the lead is merged into another"), now);
+            }
+            applied => self.pending.count(record.topic, kind, applied),
+        }
+    }
+
+    /// Whether a record lies in its lead's partition.
+    fn check_route(&mut self, record: &Record<'_>, lead_id: &str) -> Result<(), Rejected> {
+        if !self.shared.is_keyed_by_lead {
+            return Ok(());
+        }
+        let detail = match record.key {
+            None => "it has no key",
+            Some(key) if key != lead_id.as_bytes() => "its key is not its `lead_id`",
+            Some(key) if !self.routing.is_right(key, record.partition) => {
+                "its key belongs to another partition"
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(Rejected {
+            reason: Reason::Misrouted,
+            detail: detail.to_owned(),
+            lead_id: Some(lead_id.to_owned()),
+        })
+    }
+
+    fn reject(&mut self, record: &Record<'_>, rejected: Rejected, now: Instant) {
+        if rejected.reason == Reason::UnknownType && self.shared.ignores_unknown_types {
+            *self.pending.ignored.entry(record.topic).or_default() += 1;
+            return;
+        }
+        let topic = self.shared.topic(record.topic);
+        self.pending.letters.push(DeadLetter::new(record, topic, rejected.reason, &rejected.detail));
+        self.pending.rejected.push((record.topic, rejected.reason));
+        let of_key = || record.key.and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
+        // What was settled or came from a merged lead proves nothing about clocks that are open.
+        if matches!(rejected.reason, Reason::TooLate | Reason::Merged) {
+            return;
+        }
+        if let Some(lead_id) = rejected.lead_id.or_else(of_key).filter(|lead_id| !lead_id.is_empty()) {
+            let place = RejectedAt {
+                recorded_at: record.timestamp,
+                topic: record.topic,
+                partition: record.partition,
+                offset: record.offset,
+            };
+            let arrival = Arrival { at: now, recorded_at: record.timestamp };
+            self.engine.mark_rejected(&lead_id, place, arrival);
+        }
+    }
+
+    /// Everything below these positions is applied.
+    pub fn applied(&mut self, positions: Vec<Position>) {
+        for (topic, position) in positions.iter().enumerate() {
+            self.horizon.applied(topic as u16, position.offset);
+        }
+        self.positions = positions;
+    }
+
+    /// A probe's answer for one input. Rules H2 and H6.
+    pub fn answered(&mut self, answer: &super::port::Answer) {
+        if !self.horizon.expects(answer.ticket) {
+            return;
+        }
+        let metrics = &self.shared.metrics;
+        match &answer.end {
+            Err(error) => {
+                metrics.probed("unanswered");
+                tracing::debug!(partition = self.partition, error, "a leader did not name its log's end");
+                self.horizon.unanswered(answer.ticket);
+            }
+            Ok(end) => {
+                let (at, offset) = (answer.asked_at, end.offset);
+                match self.horizon.answered(answer.ticket, answer.topic, at, offset, end.leader_epoch) {
+                    Ok(()) => metrics.probed("answered"),
+                    Err(refusal) => {
+                        metrics.probed("refused");
+                        let topic = self.shared.topic(answer.topic);
+                        tracing::error!(topic, partition = self.partition, %refusal, "no evidence");
+                        self.new_epoch();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Speaks what the horizon has reached, at most of `budget` leads, and says whether more is left.
+    pub fn advance(&mut self, budget: usize, now: Instant) -> bool {
+        let Some(horizon) = self.horizon.known_until() else { return false };
+        let effects = &mut self.pending.effects;
+        let has_more = self.engine.advance(horizon, budget, effects);
+        if !effects.outputs.is_empty() {
+            self.pending.outputs.append(&mut effects.outputs);
+        }
+        if !self.pending.outputs.is_empty() || self.engine.store().is_touched() {
+            self.pending.since.get_or_insert(now);
+        }
+        has_more
+    }
+
+    /// When the next thing planned could first be proven.
+    pub fn next_due(&mut self) -> Option<Instant> {
+        let grace_ms = self.shared.engine.grace_ms;
+        self.engine.next_due().map(|due| due.plus(grace_ms))
+    }
+
+    /// Whether its leaders should be asked for their log ends now. Rule H3.
+    pub fn wants_probe(&mut self, now: Instant) -> bool {
+        if now < self.probe_after {
+            return false;
+        }
+        let is_planned = self.engine.next_due().is_some_and(|due| self.horizon.wants_probe(now, due));
+        is_planned || (self.probe_after.plus(PROBE_IDLE_MS) <= now && !self.horizon.is_asking())
+    }
+
+    /// A probe of its leaders is under way.
+    pub fn asked(&mut self, ticket: u64, now: Instant) {
+        self.horizon.asked(ticket, now);
+        self.probe_after = now.plus(PROBE_INTERVAL_MS);
+    }
+
+    /// Whether an answer to a probe is awaited.
+    pub fn is_asking(&self) -> bool {
+        self.horizon.is_asking()
+    }
+
+    /// Since when something waits to be committed.
+    pub fn dirty_since(&self) -> Option<Instant> {
+        self.pending.since.filter(|_| self.is_dirty())
+    }
+
+    /// Whether a breach or another output waits to be committed.
+    pub fn has_outputs(&self) -> bool {
+        !self.pending.outputs.is_empty()
+    }
+
+    /// How many leads and outputs the next commit writes.
+    pub fn weight(&self) -> usize {
+        self.engine.store().touched_count() + self.pending.outputs.len() + self.pending.letters.len()
+    }
+
+    /// Whether a commit would change anything.
+    pub fn is_dirty(&self) -> bool {
+        self.positions != self.committed
+            || self.engine.store().is_touched()
+            || !self.pending.outputs.is_empty()
+            || !self.pending.letters.is_empty()
+    }
+
+    /// Adds everything to the transaction: outputs, dead letters, changelog, progress. Rules 1 and 4.
+    pub fn write<P: Port>(&self, port: &mut P, nonce: &str, now: Instant) -> Result<Offsets, Error> {
+        for output in &self.pending.outputs {
+            if let Some(target) = self.target_of(output) {
+                self.send_output(port, target, output, now)?;
+            }
+        }
+        for letter in &self.pending.letters {
+            port.send(Outgoing {
+                target: Target::DeadLetter,
+                key: letter.key.as_deref(),
+                value: letter.value.as_deref(),
+                headers: &letter.headers(),
+            })?;
+        }
+        self.write_changelog(port, nonce)?;
+        Ok(Offsets { partition: self.partition, positions: self.positions.clone(), nonce: nonce.to_owned() })
+    }
+
+    fn target_of(&self, output: &Output) -> Option<Target> {
+        match output.step {
+            Step::Breached | Step::Resolved | Step::Ended => Some(Target::Breaches),
+            Step::Met | Step::Cancelled => self.shared.writes_outcomes.then_some(Target::Outcomes),
+        }
+    }
+
+    fn send_output<P: Port>(
+        &self,
+        port: &mut P,
+        target: Target,
+        output: &Output,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let encoded: Encoded = self.shared.encoder.encode(output, self.partition, now);
+        port.send(Outgoing {
+            target,
+            key: Some(output.lead_id.as_bytes()),
+            value: Some(&encoded.value),
+            headers: &encoded.headers(),
+        })
+    }
+
+    fn write_changelog<P: Port>(&self, port: &mut P, nonce: &str) -> Result<(), Error> {
+        let target = Target::Changelog(self.partition);
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        for (lead_id, lead) in self.engine.store().touched() {
+            changelog::lead_key(lead_id, &mut key);
+            let value = match lead {
+                None => None,
+                Some(lead) => {
+                    changelog::lead_value(lead, &mut value)
+                        .map_err(|error| Error::Fatal(error.to_string()))?;
+                    Some(value.as_slice())
+                }
+            };
+            port.send(Outgoing { target, key: Some(&key), value, headers: &[] })?;
+        }
+        let progress = changelog::progress_value(&self.progress(nonce));
+        let progress = progress.map_err(|error| Error::Fatal(error.to_string()))?;
+        port.send(Outgoing {
+            target,
+            key: Some(changelog::PROGRESS_KEY),
+            value: Some(&progress),
+            headers: &[],
+        })
+    }
+
+    fn progress(&self, nonce: &str) -> Progress {
+        let inputs = self.shared.topics.iter().zip(&self.positions).map(|(topic, position)| Input {
+            topic: topic.name.clone(),
+            id: topic.id.clone(),
+            position: *position,
+        });
+        let forgotten_until = self.engine.store().forgotten_until;
+        Progress {
+            format: changelog::format(),
+            incarnation: self.incarnation.clone(),
+            partitions: self.shared.partitions,
+            inputs: inputs.collect(),
+            nonce: nonce.to_owned(),
+            policies: self.shared.rules.policies.version.clone(),
+            forgotten_until: (forgotten_until != Instant::MIN).then_some(forgotten_until),
+            partitioner: self.routing.partitioner().map(|partitioner| partitioner.to_string()),
+        }
+    }
+
+    /// The transaction was committed with these positions.
+    pub fn commit(&mut self, positions: Vec<Position>, now: Instant) {
+        let pending = std::mem::take(&mut self.pending);
+        pending.report(&self.shared, now);
+        self.engine.store_mut().commit();
+        self.committed = positions;
+    }
+
+    /// The transaction was not committed: everything is as it was before it. Rule 5.
+    pub fn abort(&mut self) {
+        self.pending = Pending::default();
+        self.engine.store_mut().abort();
+        self.positions.clone_from(&self.committed);
+        self.new_epoch();
+    }
+
+    /// Evidence ends here. Rule H4.
+    pub fn new_epoch(&mut self) {
+        self.horizon = new_horizon(&self.shared, &self.positions);
+        self.engine.forget_horizon();
+    }
+
+    /// Brings the gauges up to date.
+    pub fn publish(&mut self, now: Instant) {
+        let known_until = self.horizon.known_until();
+        let provable = self.next_due().filter(|due| *due <= now);
+        let is_stalled = provable.is_some() && known_until.is_none_or(|known| known.plus(10_000) < now);
+        self.stalled_since = is_stalled.then(|| self.stalled_since.unwrap_or(now));
+        let stalled_ms = self.stalled_since.map_or(0, |since| now.since(since));
+        let (unread, leads) = (self.horizon.unread(), self.engine.store().len());
+        self.shared.metrics.partition_is(self.partition, known_until, stalled_ms, unread, leads);
+        let tally = self.engine.store().tally().clone();
+        self.publish_tally(tally);
+    }
+
+    fn publish_tally(&mut self, tally: Tally) {
+        for ((policy, objective), now) in &tally {
+            let before = self.published.get(&(*policy, *objective)).copied().unwrap_or_default();
+            if *now != before {
+                let promise = self.shared.rules.objective(*policy, *objective);
+                self.shared.metrics.clocks_running(
+                    &self.shared.rules.policy(*policy).name,
+                    self.shared.rules.policies.name(promise.name),
+                    [now[0] - before[0], now[1] - before[1]],
+                );
+            }
+        }
+        self.published = tally;
+    }
+}
+
+impl Drop for Task {
+    /// Its gauges go with it.
+    fn drop(&mut self) {
+        let nothing = self.published.keys().map(|key| (*key, [0, 0])).collect();
+        self.publish_tally(nothing);
+        self.shared.metrics.partition_gone(self.partition);
+    }
+}
+
+fn new_horizon(shared: &Shared, positions: &[Position]) -> Horizon {
+    Horizon::new(shared.engine.grace_ms, positions.iter().map(|position| position.offset))
+}
+
+impl Pending {
+    fn count(&mut self, topic: u16, kind: &'static str, applied: Applied) {
+        *self.consumed.entry((topic, kind)).or_default() += 1;
+        let counter = match applied {
+            Applied::New { is_late: true } => &mut self.late,
+            Applied::Duplicate => &mut self.duplicate,
+            Applied::Conflicting => &mut self.conflicting,
+            Applied::New { is_late: false } | Applied::TooLate | Applied::Merged => return,
+        };
+        *counter.entry(topic).or_default() += 1;
+    }
+
+    /// Counts what is committed now, and so counted once.
+    fn report(&self, shared: &Shared, now: Instant) {
+        let metrics = &shared.metrics;
+        for ((topic, kind), count) in &self.consumed {
+            metrics.events_consumed(shared.topic(*topic), kind, *count);
+        }
+        for (topic, reason) in &self.rejected {
+            metrics.event_rejected(shared.topic(*topic), *reason);
+        }
+        self.duplicate
+            .iter()
+            .for_each(|(topic, count)| metrics.events_duplicate(shared.topic(*topic), *count));
+        self.conflicting
+            .iter()
+            .for_each(|(topic, count)| metrics.events_conflicting(shared.topic(*topic), *count));
+        self.late.iter().for_each(|(topic, count)| metrics.events_late(shared.topic(*topic), *count));
+        self.ignored.iter().for_each(|(topic, count)| metrics.events_ignored(shared.topic(*topic), *count));
+        for (policy, objective) in &self.effects.started {
+            let promise = shared.rules.objective(*policy, *objective);
+            metrics
+                .clock_started(&shared.rules.policy(*policy).name, shared.rules.policies.name(promise.name));
+        }
+        metrics.leads_abandoned(self.effects.abandoned);
+        for output in &self.outputs {
+            report_output(shared, output, now);
+        }
+    }
+}
+
+fn report_output(shared: &Shared, output: &Output, now: Instant) {
+    let policies = &shared.rules.policies;
+    let policy = shared.rules.policy(output.policy);
+    let name = policies.name(output.name);
+    let promise = policy.objectives.iter().find(|promise| promise.name == output.name);
+    let severity = promise.and_then(|promise| promise.severity.as_deref()).unwrap_or_default();
+    let metrics = &shared.metrics;
+    if matches!(output.step, Step::Breached | Step::Resolved | Step::Ended) {
+        let is_retraction = matches!(output.saying, Saying::Retracted { .. });
+        let transition = if is_retraction { "retracted" } else { output.step.as_str() };
+        metrics.breach_written(&policy.name, name, severity, transition);
+    }
+    let Saying::Happened { clock, is_late_data, .. } = &output.saying else { return };
+    metrics.clock_closed(&policy.name, name, output.step);
+    if output.step == Step::Breached {
+        let provable = output.date.plus(shared.engine.grace_ms);
+        metrics.breach_detected(now.since(provable), *is_late_data);
+    }
+    if let (Step::Met | Step::Resolved, Some(promise)) = (output.step, promise) {
+        metrics.responded(&policy.name, name, policies.counted_ms(promise, clock.started_at, output.date));
+    }
+    tracing::debug!(lead_id = %output.lead_id, kind = kind_of(output), id = %output.id, "said");
+}

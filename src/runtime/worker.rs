@@ -1,0 +1,551 @@
+//! One thread's work: a consumer, a producer, and the partitions that the group gave it.
+//!
+//! A turn of the loop polls, applies, answers the group, restores, takes answers to probes, speaks, asks and commits,
+//! each in a bounded step. Nothing else changes a task, so a turn can be cut after any call to the port
+//! and begun anew by another worker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use rand_chacha::ChaCha12Rng;
+
+use super::port::{Answer, Error, Offsets, Partition, Polled, Port};
+use super::restore::{Refused, Restore, Restored};
+use super::shared::Shared;
+use super::task::Task;
+use crate::sla::instant::Instant;
+
+/// One thread's work.
+pub struct Worker<P> {
+    port: P,
+    shared: Arc<Shared>,
+    index: usize,
+    random: ChaCha12Rng,
+    partitions: BTreeMap<Partition, Phase>,
+    transaction: Transaction,
+    tickets: u64,
+    restored_last: Partition,
+    has_joined: bool,
+    is_busy: bool,
+    published_at: Instant,
+    fences: u32,
+}
+
+/// What a partition is in.
+enum Phase {
+    Restoring(Box<Restore>),
+    Live(Box<Task>),
+    /// Given up for a permanent error, until the group moves it.
+    Stopped,
+}
+
+/// What the producer is in.
+enum Transaction {
+    /// None is open.
+    None,
+    /// One is open, with the group's metadata of its beginning.
+    Open,
+    /// One has ended, nobody knows how. Rule 6.
+    Unknown(Unknown),
+}
+
+/// A transaction whose outcome must be found out.
+struct Unknown {
+    nonce: String,
+    offsets: Vec<Offsets>,
+    is_initialised: bool,
+    why: String,
+}
+
+enum GroupEvent {
+    Assigned(Vec<Partition>),
+    Revoked(Vec<Partition>),
+    Lost(Vec<Partition>),
+    OutOfRange,
+}
+
+/// Records taken in one turn.
+const RECORDS_MAX: usize = 10_000;
+/// Leads looked at in one turn, of each partition.
+const LEADS_MAX: usize = 5_000;
+/// Leads and outputs that a transaction may gather before its time is up.
+const WEIGHT_MAX: usize = 20_000;
+/// How long a turn may wait for records when nothing else is due.
+const IDLE: Duration = Duration::from_millis(50);
+/// How long it may wait while an answer is on its way that no poll will notice.
+const BRISK: Duration = Duration::from_millis(2);
+/// How long a turn may take for restoring.
+const RESTORE_MS: i64 = 100;
+/// Gauges are brought up to date this often.
+const PUBLISH_MS: i64 = 1_000;
+
+impl<P: Port> Worker<P> {
+    /// A worker that has no partition yet.
+    pub fn new(port: P, shared: Arc<Shared>, index: usize, random: ChaCha12Rng) -> Worker<P> {
+        Worker {
+            port,
+            shared,
+            index,
+            random,
+            partitions: BTreeMap::new(),
+            transaction: Transaction::None,
+            tickets: 0,
+            restored_last: -1,
+            has_joined: false,
+            is_busy: false,
+            published_at: Instant::MIN,
+            fences: 0,
+        }
+    }
+
+    /// Comes round once. An error ends the worker; what was not committed is done again by the next.
+    pub fn turn(&mut self) -> Result<(), Error> {
+        self.shared.health.turned(self.index, self.port.now());
+        self.find_out()?;
+        self.begin()?;
+        let events = self.poll()?;
+        for event in events {
+            self.answer(event)?;
+        }
+        self.restore()?;
+        self.take_answers();
+        self.advance();
+        self.ask();
+        self.commit_if_due()?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Commits what is done and gives every partition back.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        if matches!(self.transaction, Transaction::Open) {
+            self.commit()?;
+        }
+        let partitions: Vec<_> = std::mem::take(&mut self.partitions).into_keys().collect();
+        self.port.release(&partitions)
+    }
+
+    /// The port, for a scenario to look at.
+    pub fn port(&self) -> &P {
+        &self.port
+    }
+
+    /// Begins a transaction before anything is decided in it. Rule 3.
+    fn begin(&mut self) -> Result<(), Error> {
+        let has_tasks = self.partitions.values().any(|phase| matches!(phase, Phase::Live(_)));
+        if has_tasks && matches!(self.transaction, Transaction::None) {
+            match self.port.begin() {
+                Ok(()) => self.transaction = Transaction::Open,
+                Err(error) => self.lose(String::new(), Vec::new(), error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<Vec<GroupEvent>, Error> {
+        let wait = self.patience();
+        // No later than this, whatever the records wait for. Rule H8.
+        let arrival = self.port.now().plus(wait.as_millis() as i64);
+        let is_known = !matches!(self.transaction, Transaction::Unknown(_));
+        let mut events = Vec::new();
+        let mut count = 0;
+        let partitions = &mut self.partitions;
+        self.port.poll(wait, RECORDS_MAX, &mut |polled| match polled {
+            Polled::Record(record) => {
+                count += 1;
+                if let Some(Phase::Live(task)) = partitions.get_mut(&record.partition)
+                    && is_known
+                {
+                    task.apply(&record, arrival);
+                }
+            }
+            Polled::Assigned(given) => events.push(GroupEvent::Assigned(given)),
+            Polled::Revoked(wanted) => events.push(GroupEvent::Revoked(wanted)),
+            Polled::Lost(lost) => events.push(GroupEvent::Lost(lost)),
+            Polled::OutOfRange => events.push(GroupEvent::OutOfRange),
+        })?;
+        self.is_busy = count > 0;
+        if is_known {
+            self.note_positions()?;
+        }
+        Ok(events)
+    }
+
+    /// How long a poll may wait: not beyond the next thing to do.
+    fn patience(&mut self) -> Duration {
+        if self.is_busy || matches!(self.transaction, Transaction::Unknown(_)) {
+            return Duration::ZERO;
+        }
+        let now = self.port.now();
+        let mut patience = IDLE;
+        for phase in self.partitions.values_mut() {
+            let next = match phase {
+                Phase::Restoring(_) => Duration::ZERO,
+                Phase::Stopped => IDLE,
+                Phase::Live(task) if task.is_asking() => BRISK,
+                Phase::Live(task) => {
+                    let commit = task.dirty_since().map(|since| since.plus(self.shared.commit_interval_ms));
+                    let next = [task.next_due(), commit].into_iter().flatten().min();
+                    next.map_or(IDLE, |at| duration_ms(at.since(now)).max(BRISK))
+                }
+            };
+            patience = patience.min(next);
+        }
+        patience
+    }
+
+    fn note_positions(&mut self) -> Result<(), Error> {
+        for (partition, phase) in &mut self.partitions {
+            if let Phase::Live(task) = phase {
+                task.applied(self.port.positions(*partition)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, event: GroupEvent) -> Result<(), Error> {
+        match event {
+            GroupEvent::Assigned(given) => {
+                self.shared.metrics.rebalanced("assigned");
+                self.has_joined = true;
+                self.fences = 0;
+                self.settle()?;
+                let now = self.port.now();
+                for partition in &given {
+                    let restore = Restore::new(&self.shared, *partition, now);
+                    self.partitions.insert(*partition, Phase::Restoring(Box::new(restore)));
+                }
+                self.port.accept(&given)
+            }
+            GroupEvent::Revoked(wanted) => {
+                self.shared.metrics.rebalanced("revoked");
+                self.settle()?;
+                self.give_up(&wanted)
+            }
+            GroupEvent::Lost(lost) => {
+                self.shared.metrics.rebalanced("lost");
+                tracing::warn!(?lost, "partitions were lost: the group went on without this worker");
+                self.drop_transaction("the group went on without this worker")?;
+                self.give_up(&lost)
+            }
+            GroupEvent::OutOfRange => self.stop_out_of_range(),
+        }
+    }
+
+    /// Ends the transaction while the partitions are still this worker's. Rule 3.
+    fn settle(&mut self) -> Result<(), Error> {
+        if matches!(self.transaction, Transaction::Open) {
+            self.port.refresh_group();
+            self.commit()?;
+            if matches!(self.transaction, Transaction::Open) {
+                self.port.refresh_group();
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        for partition in partitions {
+            if let Some(Phase::Restoring(_)) = self.partitions.remove(partition) {
+                self.port.changelog_close(*partition);
+            }
+        }
+        self.port.release(partitions)
+    }
+
+    fn drop_transaction(&mut self, why: &str) -> Result<(), Error> {
+        if !matches!(self.transaction, Transaction::Open) {
+            return Ok(());
+        }
+        match self.port.abort() {
+            Ok(()) => {
+                self.transaction = Transaction::None;
+                self.undo()
+            }
+            Err(error) => self.lose(String::new(), Vec::new(), Error::Transaction(format!("{why}: {error}"))),
+        }
+    }
+
+    /// Every task is as it was before the transaction, and reads on from there. Rule 5.
+    fn undo(&mut self) -> Result<(), Error> {
+        self.shared.metrics.aborted();
+        for (partition, phase) in &mut self.partitions {
+            if let Phase::Live(task) = phase {
+                task.abort();
+                self.port.rewind(*partition, task.committed())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out how a transaction ended, once somebody can say. Rule 6.
+    fn find_out(&mut self) -> Result<(), Error> {
+        let Transaction::Unknown(unknown) = &mut self.transaction else { return Ok(()) };
+        if !unknown.is_initialised {
+            match self.port.reinit() {
+                Err(Error::NotYet(why)) => {
+                    tracing::warn!(why, "the producer cannot start anew; nothing is said until it can");
+                    return Ok(());
+                }
+                Err(Error::Fenced(_)) if self.fences < 2 => return Ok(self.fences += 1),
+                reinit => reinit?,
+            }
+            unknown.is_initialised = true;
+        }
+        let ours = unknown.offsets.iter().map(|offsets| offsets.partition);
+        let first =
+            ours.into_iter().find(|partition| matches!(self.partitions.get(partition), Some(Phase::Live(_))));
+        let Some(is_committed) = was_committed(&mut self.port, first, &unknown.nonce)? else { return Ok(()) };
+        let Transaction::Unknown(unknown) = std::mem::replace(&mut self.transaction, Transaction::None)
+        else {
+            return Ok(());
+        };
+        tracing::warn!(why = unknown.why, is_committed, "a transaction's outcome was found out");
+        if is_committed {
+            self.keep(unknown.offsets, Duration::ZERO);
+            self.rewind_all()
+        } else {
+            self.undo()
+        }
+    }
+
+    /// What was polled while the outcome was unknown was not applied: it is read again.
+    fn rewind_all(&mut self) -> Result<(), Error> {
+        for (partition, phase) in &mut self.partitions {
+            if let Phase::Live(task) = phase {
+                // Tasks that the transaction did not carry have nothing to lose.
+                task.abort();
+                self.port.rewind(*partition, task.committed())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The transaction has ended, nobody knows how.
+    fn lose(&mut self, nonce: String, offsets: Vec<Offsets>, error: Error) -> Result<(), Error> {
+        match &error {
+            Error::Fatal(_) => return Err(error),
+            Error::Fenced(why) if self.fences >= 1 => {
+                return Err(Error::Fatal(format!(
+                    "another process has this instance's name: it was fenced twice in a row ({why}); give each \
+                     process its own `kafka.instance`"
+                )));
+            }
+            Error::Fenced(_) => self.fences += 1,
+            Error::NotYet(_) | Error::Transaction(_) => {}
+        }
+        tracing::warn!(%error, "a transaction failed; its outcome is being found out");
+        let why = error.to_string();
+        self.transaction = Transaction::Unknown(Unknown { nonce, offsets, is_initialised: false, why });
+        Ok(())
+    }
+
+    /// Takes partitions over, one bounded step of each until the time of a turn is up. Rule 11.
+    fn restore(&mut self) -> Result<(), Error> {
+        let until = self.port.now().plus(RESTORE_MS);
+        let is_restoring = |phase: &Phase| matches!(phase, Phase::Restoring(_));
+        let restoring: Vec<_> =
+            self.partitions.iter().filter(|(_, p)| is_restoring(p)).map(|(n, _)| *n).collect();
+        let first = restoring.partition_point(|partition| *partition <= self.restored_last);
+        for partition in restoring[first..].iter().chain(&restoring[..first]).copied() {
+            self.restored_last = partition;
+            self.restore_one(partition)?;
+            if until <= self.port.now() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_one(&mut self, partition: Partition) -> Result<(), Error> {
+        let Some(Phase::Restoring(restore)) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        match restore.step(&self.shared, &mut self.port) {
+            Ok(Restored::NotYet) => Ok(()),
+            Ok(Restored::Ready(task, took)) => {
+                tracing::info!(partition, ?took, "restored");
+                self.shared.metrics.restored(took);
+                self.partitions.insert(partition, Phase::Live(task));
+                Ok(())
+            }
+            Err(Refused::Port(error)) => Err(error),
+            Err(Refused::Service(why)) => Err(Error::Fatal(why)),
+            Err(Refused::Partition(why)) => {
+                tracing::error!(partition, why, "the partition cannot be processed");
+                self.port.changelog_close(partition);
+                self.stop_partition(partition);
+                Ok(())
+            }
+        }
+    }
+
+    fn stop_partition(&mut self, partition: Partition) {
+        self.partitions.insert(partition, Phase::Stopped);
+        self.shared.metrics.partition_stopped(partition);
+    }
+
+    /// Stops the partitions whose position lies outside their log. Rule H6.
+    fn stop_out_of_range(&mut self) -> Result<(), Error> {
+        let partitions: Vec<_> = self.partitions.keys().copied().collect();
+        for partition in partitions {
+            let Some(Phase::Live(_)) = self.partitions.get(&partition) else { continue };
+            let positions = self.port.positions(partition)?;
+            let bounds = match self.port.bounds(partition) {
+                Err(Error::NotYet(_)) => continue,
+                bounds => bounds?,
+            };
+            let is_out = |(position, bounds): (&super::port::Position, &super::port::Bounds)| {
+                position.offset < bounds.first || bounds.end < position.offset
+            };
+            if positions.iter().zip(&bounds).any(is_out) {
+                tracing::error!(partition, ?positions, ?bounds, "records were lost before they were read");
+                self.settle()?;
+                self.stop_partition(partition);
+                self.port.release(&[partition])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_answers(&mut self) {
+        let partitions = &mut self.partitions;
+        self.port.answers(&mut |answer: Answer| {
+            if let Some(Phase::Live(task)) = partitions.get_mut(&answer.partition) {
+                task.answered(&answer);
+            }
+        });
+    }
+
+    fn advance(&mut self) {
+        if !matches!(self.transaction, Transaction::Open) {
+            return;
+        }
+        let now = self.port.now();
+        for phase in self.partitions.values_mut() {
+            if let Phase::Live(task) = phase {
+                self.is_busy |= task.advance(LEADS_MAX, now);
+            }
+        }
+    }
+
+    fn ask(&mut self) {
+        if !matches!(self.transaction, Transaction::Open) {
+            return;
+        }
+        let now = self.port.now();
+        let mut asked = Vec::new();
+        for (partition, phase) in &mut self.partitions {
+            if let Phase::Live(task) = phase
+                && task.wants_probe(now)
+            {
+                task.asked(self.tickets, now);
+                asked.push(*partition);
+            }
+        }
+        if !asked.is_empty() {
+            self.port.probe(self.tickets, &asked);
+            self.tickets += 1;
+        }
+    }
+
+    fn commit_if_due(&mut self) -> Result<(), Error> {
+        if !matches!(self.transaction, Transaction::Open) {
+            return Ok(());
+        }
+        let (mut since, mut weight, mut speaks) = (None, 0, false);
+        for phase in self.partitions.values() {
+            if let Phase::Live(task) = phase {
+                since = [since, task.dirty_since()].into_iter().flatten().min();
+                weight += task.weight();
+                speaks |= task.has_outputs();
+            }
+        }
+        let now = self.port.now();
+        let is_old = since.is_some_and(|since| since.plus(self.shared.commit_interval_ms) <= now);
+        if is_old || WEIGHT_MAX <= weight || (speaks && !self.is_busy) {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Writes and commits one transaction: outputs, changelog and offsets of all tasks that changed. Rule 1.
+    fn commit(&mut self) -> Result<(), Error> {
+        let began_at = self.port.now();
+        let nonce = format!("{:016x}", self.random.next_u64());
+        let mut offsets = Vec::new();
+        for phase in self.partitions.values() {
+            if let Phase::Live(task) = phase
+                && task.is_dirty()
+            {
+                match task.write(&mut self.port, &nonce, began_at) {
+                    Ok(written) => offsets.push(written),
+                    Err(error) => return self.lose(nonce, offsets, error),
+                }
+            }
+        }
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let committed = self.port.send_offsets(&offsets).and_then(|()| self.port.commit());
+        if let Err(error) = committed {
+            return self.lose(nonce, offsets, error);
+        }
+        self.fences = 0;
+        self.transaction = Transaction::None;
+        let took = Duration::from_millis(self.port.now().since(began_at).unsigned_abs());
+        self.keep(offsets, took);
+        self.begin()
+    }
+
+    /// The transaction was committed: its state stays.
+    fn keep(&mut self, offsets: Vec<Offsets>, took: Duration) {
+        let now = self.port.now();
+        self.shared.metrics.committed(now, took);
+        for Offsets { partition, positions, .. } in offsets {
+            if let Some(Phase::Live(task)) = self.partitions.get_mut(&partition) {
+                task.commit(positions, now);
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = self.port.now();
+        if now.since(self.published_at) < PUBLISH_MS {
+            return;
+        }
+        self.published_at = now;
+        let (mut restoring, mut stopped) = (0, 0);
+        for phase in self.partitions.values_mut() {
+            match phase {
+                Phase::Restoring(_) => restoring += 1,
+                Phase::Stopped => stopped += 1,
+                Phase::Live(task) => task.publish(now),
+            }
+        }
+        self.shared.metrics.worker_has(self.index, self.partitions.len(), restoring);
+        self.shared.health.worker_has(self.index, restoring, stopped, self.has_joined);
+    }
+}
+
+/// Whether a transaction that carried offsets of this partition was committed; `None` while nobody can
+/// say. Rule 6.
+fn was_committed<P: Port>(
+    port: &mut P,
+    partition: Option<Partition>,
+    nonce: &str,
+) -> Result<Option<bool>, Error> {
+    let Some(partition) = partition else { return Ok(Some(false)) };
+    match port.committed(partition, IDLE) {
+        Err(Error::NotYet(why)) => {
+            tracing::warn!(why, "committed offsets cannot be read; nothing is said until they can");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+        Ok(committed) => Ok(Some(committed.iter().flatten().any(|committed| committed.nonce == nonce))),
+    }
+}
+
+fn duration_ms(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
