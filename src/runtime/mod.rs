@@ -2,6 +2,7 @@
 
 pub mod port;
 pub mod restore;
+pub mod service;
 pub mod shared;
 pub mod task;
 pub mod worker;

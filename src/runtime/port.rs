@@ -203,6 +203,9 @@ pub enum Error {
     /// Another producer has this worker's transactional id.
     #[error("{0}")]
     Fenced(String),
+    /// The service is not set up for what it finds; nothing but its configuration can mend it.
+    #[error("{0}")]
+    Refused(String),
     /// The worker cannot go on.
     #[error("{0}")]
     Fatal(String),

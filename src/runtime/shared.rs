@@ -1,13 +1,15 @@
 //! What the workers of one process have in common: settings, rules, and where they report to.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::port::Topic;
+use super::port::{Partition, Topic};
 use crate::metrics::Metrics;
 use crate::sla::engine;
 use crate::sla::instant::Instant;
 use crate::sla::policy::Rules;
+use crate::sla::timeline::Context;
 use crate::wire::decode;
 use crate::wire::encode::Encoder;
 use crate::wire::routing::Partitioner;
@@ -41,6 +43,60 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Where it shows whether the process works.
     pub health: Health,
+    /// Where the clocks that are due next are shown.
+    pub board: Board,
+}
+
+/// The clocks that are due next.
+#[derive(Debug, Default)]
+pub struct Board {
+    rows_max: usize,
+    rows: Mutex<BTreeMap<Partition, Vec<Upcoming>>>,
+}
+
+/// A running clock that has not breached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upcoming {
+    /// When it is due.
+    pub due_at: Instant,
+    /// Its lead.
+    pub lead_id: Arc<str>,
+    /// Index of its policy.
+    pub policy: u16,
+    /// Index of its objective in that policy.
+    pub objective: u16,
+    /// Who has the lead, and where it is.
+    pub context: Arc<Context>,
+}
+
+impl Board {
+    /// A board of so many clocks; of none, it costs nothing.
+    pub fn new(rows_max: usize) -> Board {
+        Board { rows_max, rows: Mutex::default() }
+    }
+
+    /// How many clocks it shows.
+    pub fn rows_max(&self) -> usize {
+        self.rows_max
+    }
+
+    /// What it shows of a partition.
+    pub fn show(&self, partition: Partition, upcoming: Vec<Upcoming>) {
+        self.lock().insert(partition, upcoming);
+    }
+
+    /// The clocks that are due next, of all partitions.
+    pub fn upcoming(&self) -> Vec<Upcoming> {
+        let mut upcoming: Vec<_> = self.lock().values().flatten().cloned().collect();
+        upcoming.sort_by(|a, b| (a.due_at, &a.lead_id).cmp(&(b.due_at, &b.lead_id)));
+        upcoming.truncate(self.rows_max);
+        upcoming
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Vec<Upcoming>>> {
+        // What a thread left that panicked is as good as any: the next look replaces it.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An input topic.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::port::{Error, Offsets, Outgoing, Partition, Port, Position, Record, Target};
-use super::shared::Shared;
+use super::shared::{Shared, Upcoming};
 use crate::sla::engine::{Applied, Arrival, Effects, Engine, Output, Saying};
 use crate::sla::horizon::Horizon;
 use crate::sla::instant::Instant;
-use crate::sla::store::{RejectedAt, Tally};
+use crate::sla::store::{OpenState, RejectedAt, Tally};
 use crate::sla::timeline::Step;
 use crate::wire::changelog::{self, Input, Progress};
 use crate::wire::dead_letter::DeadLetter;
@@ -382,6 +382,30 @@ impl Task {
         self.shared.metrics.partition_is(self.partition, known_until, stalled_ms, unread, leads);
         let tally = self.engine.store().tally().clone();
         self.publish_tally(tally);
+        let rows_max = self.shared.board.rows_max();
+        if rows_max > 0 {
+            self.shared.board.show(self.partition, self.upcoming(rows_max));
+        }
+    }
+
+    /// The clocks that are due next.
+    fn upcoming(&self, rows_max: usize) -> Vec<Upcoming> {
+        let store = self.engine.store();
+        let on_track = |slot: u32| {
+            let open = store.lead(slot).open.iter().filter(|clock| clock.state == OpenState::OnTrack);
+            open.map(move |clock| (clock.due_at, slot, clock.policy, clock.objective))
+        };
+        let mut clocks: Vec<_> = store.slots().flat_map(on_track).collect();
+        clocks.sort_unstable();
+        clocks.truncate(rows_max);
+        let row = |(due_at, slot, policy, objective)| Upcoming {
+            due_at,
+            lead_id: Arc::clone(store.id(slot)),
+            policy,
+            objective,
+            context: self.engine.context(slot),
+        };
+        clocks.into_iter().map(row).collect()
     }
 
     fn publish_tally(&mut self, tally: Tally) {

@@ -79,7 +79,7 @@ const BRISK: Duration = Duration::from_millis(2);
 /// How long a turn may take for restoring.
 const RESTORE_MS: i64 = 100;
 /// Gauges are brought up to date this often.
-const PUBLISH_MS: i64 = 1_000;
+const PUBLISH_MS: i64 = 500;
 
 impl<P: Port> Worker<P> {
     /// A worker that has no partition yet.
@@ -326,7 +326,7 @@ impl<P: Port> Worker<P> {
     /// The transaction has ended, nobody knows how.
     fn lose(&mut self, nonce: String, offsets: Vec<Offsets>, error: Error) -> Result<(), Error> {
         match &error {
-            Error::Fatal(_) => return Err(error),
+            Error::Fatal(_) | Error::Refused(_) => return Err(error),
             Error::Fenced(why) if self.fences >= 1 => {
                 return Err(Error::Fatal(format!(
                     "another process has this instance's name: it was fenced twice in a row ({why}); give each \
@@ -370,7 +370,7 @@ impl<P: Port> Worker<P> {
                 Ok(())
             }
             Err(Refused::Port(error)) => Err(error),
-            Err(Refused::Service(why)) => Err(Error::Fatal(why)),
+            Err(Refused::Service(why)) => Err(Error::Refused(why)),
             Err(Refused::Partition(why)) => {
                 tracing::error!(partition, why, "the partition cannot be processed");
                 self.port.changelog_close(partition);
