@@ -1,5 +1,6 @@
 //! Says the moment a promise to a sales lead lapses.
 
+pub mod cli;
 pub mod config;
 pub mod metrics;
 pub mod runtime;
