@@ -1,5 +1,7 @@
 //! Says the moment a promise to a sales lead lapses.
 
+pub mod cli;
+pub mod config;
 pub mod demo;
 pub mod http;
 pub mod metrics;

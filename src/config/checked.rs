@@ -1,0 +1,536 @@
+//! The service's configuration as checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::{Deref, RangeInclusive};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::cursor::{Cursor, Fields, unsupported};
+use super::duration;
+use super::policies::read_policies;
+use super::problem::{Problems, Report, listed};
+use super::settings::{Settings, Sources, read_text};
+use crate::sla::policy::Policies;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// Longest commit interval, in milliseconds: transactions must end well before brokers abort them.
+const COMMIT_INTERVAL_MS_MAX: i64 = 5000;
+/// Most worker threads.
+const WORKERS_MAX: usize = 1024;
+
+/// Properties the service decides itself, with what to do instead or why.
+const OWN_PROPERTIES: &[(&str, &str)] = &[
+    ("bootstrap.servers", "set `kafka.brokers`"),
+    ("metadata.broker.list", "set `kafka.brokers`"),
+    ("group.id", "set `kafka.group`"),
+    ("group.instance.id", "set `kafka.instance`"),
+    ("enable.auto.commit", "offsets are committed in the transaction of the breaches"),
+    ("auto.commit.enable", "offsets are committed in the transaction of the breaches"),
+    ("auto.commit.interval.ms", "set `commit_interval`"),
+    ("enable.auto.offset.store", "offsets are committed in the transaction of the breaches"),
+    ("auto.offset.reset", "where to start is decided by what was committed"),
+    ("isolation.level", "facts of an aborted transaction must not count"),
+    (
+        "transactional.id",
+        "it must be fixed per instance and worker, so that a restart fences its predecessor",
+    ),
+    ("enable.idempotence", "transactions need it"),
+    ("partition.assignment.strategy", "partitions move by cooperative-sticky assignment"),
+    ("group.protocol", "partitions move by cooperative-sticky assignment"),
+    ("group.remote.assignor", "partitions move by cooperative-sticky assignment"),
+];
+
+/// The configuration of the service.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How Kafka is reached.
+    pub kafka: Kafka,
+    /// What is read.
+    pub input: Input,
+    /// How long leads are kept.
+    pub retention: Retention,
+    /// Where to is written.
+    pub output: Output,
+    /// The topic that holds the state.
+    pub changelog: String,
+    /// What was promised, with the text it was read from.
+    pub policies: Arc<PolicyFile>,
+    /// Worker threads; 0 is one a core.
+    pub workers: usize,
+    /// Time between commits, in milliseconds.
+    pub commit_interval_ms: i64,
+    /// The address of metrics and health.
+    pub http_listen: SocketAddr,
+}
+
+/// A file of policies.
+#[derive(Debug, Clone)]
+pub struct PolicyFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it.
+    pub text: String,
+    /// What that means.
+    pub policies: Policies,
+}
+
+/// How Kafka is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kafka {
+    /// Addresses separated by commas.
+    pub brokers: String,
+    /// The consumer group.
+    pub group: String,
+    /// A stable name of this process; `None` is a random one.
+    pub instance: Option<String>,
+    /// Settings of librdkafka, passed through.
+    pub properties: Properties,
+    /// Whether missing topics of the service's own are made.
+    pub create_topics: bool,
+}
+
+/// Settings of librdkafka. Their values may be secrets and are not in the debug output.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(BTreeMap<String, String>);
+
+/// What is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Topics, co-partitioned by lead, in the order that decides ties. Rule F3.
+    pub topics: Vec<String>,
+    /// How long after it happened an event may take to be in the log, in milliseconds.
+    pub grace_ms: i64,
+    /// How far after its record timestamp an event may be dated, in milliseconds. Rule F9.
+    pub future_skew_max_ms: i64,
+    /// How long judged facts can still be changed by late ones, in milliseconds. Rule H10.
+    pub lateness_max_ms: i64,
+    /// Most facts that are kept of a lead. Rule H10.
+    pub facts_max: usize,
+    /// What the key of a record is.
+    pub keyed_by: KeyedBy,
+    /// How producers choose the partition of a key.
+    pub partitioner: Partitioner,
+    /// What becomes of events of another type.
+    pub unknown_types: UnknownTypes,
+}
+
+/// What the key of a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyedBy {
+    /// The lead's id; any other key is misrouted.
+    LeadId,
+    /// Anything that sends all events of a lead to one partition.
+    Any,
+}
+
+/// How producers choose the partition of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partitioner {
+    /// Found from the first records.
+    Auto,
+    /// The default of Java's client.
+    Murmur2,
+    /// The default of librdkafka.
+    Crc32,
+    /// Neither; the partition is not checked.
+    Other,
+}
+
+/// What becomes of events of another type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownTypes {
+    /// They go to the dead-letter topic.
+    DeadLetter,
+    /// They are passed over.
+    Ignore,
+}
+
+/// How long leads are kept. Rule H10.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Of a closed lead, in milliseconds.
+    pub closed_ms: i64,
+    /// Of a lead that nothing can be said of any more, in milliseconds.
+    pub idle_ms: i64,
+}
+
+/// Where to is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The topic of breaches and what becomes of them.
+    pub breaches: String,
+    /// The topic of clocks met or cancelled; `None` where it is not written.
+    pub outcomes: Option<String>,
+    /// The topic of rejected records.
+    pub dead_letter: String,
+}
+
+impl Deref for Properties {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Reads the configuration with its policies. The errors are all its problems.
+pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    let report = Report::default();
+    let settings = Settings::read(sources, &report);
+    let (read, path) = read(&settings, &report);
+    let read = report.finish(read);
+    match (read, path.map(load_policies)) {
+        (Ok(read), Some(Ok(policies))) => Ok(read.with(policies)),
+        (Ok(_), Some(Err(problems))) => Err(problems),
+        (Err(mut problems), Some(Err(more))) => {
+            problems.0.extend(more.0);
+            Err(problems)
+        }
+        (Err(problems), _) => Err(problems),
+        (Ok(_), None) => Err(Problems::one("policies", "must be a path")),
+    }
+}
+
+/// Reads a file of policies. The errors are all its problems.
+pub fn load_policies(path: PathBuf) -> Result<PolicyFile, Problems> {
+    let name = path.display().to_string();
+    let text = read_text(&path).map_err(|message| Problems::one(&name, message))?;
+    let policies = read_policies(&name, &text)?;
+    Ok(PolicyFile { path, text, policies })
+}
+
+/// All of the configuration but its policies.
+struct Read {
+    kafka: Kafka,
+    input: Input,
+    retention: Retention,
+    output: Output,
+    changelog: String,
+    workers: usize,
+    commit_interval_ms: i64,
+    http_listen: SocketAddr,
+}
+
+impl Read {
+    fn with(self, policies: PolicyFile) -> Config {
+        Config {
+            kafka: self.kafka,
+            input: self.input,
+            retention: self.retention,
+            output: self.output,
+            changelog: self.changelog,
+            policies: Arc::new(policies),
+            workers: self.workers,
+            commit_interval_ms: self.commit_interval_ms,
+            http_listen: self.http_listen,
+        }
+    }
+}
+
+const ROOT_FIELDS: &[&str] =
+    &["kafka", "input", "retention", "output", "changelog", "policies", "workers", "commit_interval", "http"];
+
+/// Reads everything, also what comes after a problem; the second is the path of the policies.
+fn read(settings: &Settings, report: &Report) -> (Option<Read>, Option<PathBuf>) {
+    let cursor = Cursor::root(&settings.root, report);
+    let Some(fields) = cursor.fields(ROOT_FIELDS, &[]) else { return (None, None) };
+    let root = Section { fields: Some(fields), of: cursor };
+    let path = match root.get("policies") {
+        Some(path) => path.text().map(|text| settings.resolve(path.node.at, text)),
+        None => Some(settings.beside("policies.yaml")),
+    };
+    let kafka = kafka(&root, settings);
+    let (input, output) = (input(&root), output(&root));
+    let changelog = root.topic("changelog", "overdue.changelog");
+    check_topics(&root, input.as_ref(), output.as_ref(), changelog.as_ref());
+    let retention = retention(&root);
+    let workers = root.whole("workers", 0, 0..=WORKERS_MAX);
+    let commit_interval_ms = root.ms("commit_interval", 100, 1..=COMMIT_INTERVAL_MS_MAX, "from 1ms to 5s");
+    let http_listen = http_listen(&root);
+    let all = || {
+        Some(Read {
+            kafka: kafka?,
+            input: input?,
+            retention: retention?,
+            output: output?,
+            changelog: changelog?,
+            workers: workers?,
+            commit_interval_ms: commit_interval_ms?,
+            http_listen: http_listen?,
+        })
+    };
+    (all(), path)
+}
+
+fn kafka(root: &Section<'_>, settings: &Settings) -> Option<Kafka> {
+    let kafka = root.section("kafka", &["brokers", "group", "instance", "properties", "create_topics"], &[]);
+    let brokers = kafka.list("brokers", "a broker such as `localhost:9092`");
+    let group = kafka.text("group", "overdue");
+    let instance = kafka.maybe("instance");
+    let properties = properties(&kafka, settings);
+    let create_topics = kafka.get("create_topics").map_or(Some(true), |field| field.boolean());
+    Some(Kafka {
+        brokers: brokers?.join(","),
+        group: group?,
+        instance: instance?,
+        properties: properties?,
+        create_topics: create_topics?,
+    })
+}
+
+fn properties(kafka: &Section<'_>, settings: &Settings) -> Option<Properties> {
+    let mut properties = BTreeMap::new();
+    let Some(field) = kafka.get("properties") else { return Some(Properties(properties)) };
+    let mut complete = true;
+    for (name, value) in field.entries()? {
+        let read = property(name, &value, settings);
+        complete &= read.is_some();
+        if let Some((name, text)) = read
+            && properties.insert(name.clone(), text).is_some()
+        {
+            value.key_problem(format!("`{name}` is given twice"));
+        }
+    }
+    complete.then_some(Properties(properties))
+}
+
+/// Reads a property; one whose name ends in `_file` from that file.
+fn property(name: &str, value: &Cursor<'_>, settings: &Settings) -> Option<(String, String)> {
+    let (name, file) = match name.strip_suffix("_file") {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
+    if let Some((_, why)) = OWN_PROPERTIES.iter().find(|(own, _)| *own == name) {
+        value.key_problem(format!("is not free to set: {why}"));
+        return None;
+    }
+    let written = value.written()?;
+    if !file {
+        return Some((name.to_string(), written.to_string()));
+    }
+    let path = settings.resolve(value.node.at, written);
+    match read_text(&path) {
+        Ok(text) => Some((name.to_string(), text.trim_end_matches(['\r', '\n']).to_string())),
+        Err(message) => value.refuse(format!("`{}` {message}", path.display())),
+    }
+}
+
+const INPUT_FIELDS: &[&str] = &[
+    "topics",
+    "grace",
+    "future_skew_max",
+    "lateness_max",
+    "facts_max",
+    "keyed_by",
+    "partitioner",
+    "unknown_types",
+    "speak_from",
+];
+
+fn input(root: &Section<'_>) -> Option<Input> {
+    let input = root.section("input", INPUT_FIELDS, &["clock_skew_max"]);
+    input.later("speak_from", "");
+    let topics = input.list("topics", "a topic such as `lead-events`");
+    let grace_ms = input.ms("grace", 5000, 0..=DAY_MS, "at most 1d");
+    let future_skew_max_ms = input.ms("future_skew_max", 300_000, 0..=i64::MAX, "");
+    let lateness_max_ms = input.ms("lateness_max", 7 * DAY_MS, 1..=i64::MAX, "longer than zero");
+    let facts_max = input.whole("facts_max", 10_000, 1..=10_000_000);
+    let keyed_by = input.choice("keyed_by", &[("lead_id", KeyedBy::LeadId), ("any", KeyedBy::Any)]);
+    let partitioner = input.choice(
+        "partitioner",
+        &[
+            ("auto", Partitioner::Auto),
+            ("murmur2", Partitioner::Murmur2),
+            ("crc32", Partitioner::Crc32),
+            ("other", Partitioner::Other),
+        ],
+    );
+    let unknown_types = input.choice(
+        "unknown_types",
+        &[("dead_letter", UnknownTypes::DeadLetter), ("ignore", UnknownTypes::Ignore)],
+    );
+    Some(Input {
+        topics: topics?,
+        grace_ms: grace_ms?,
+        future_skew_max_ms: future_skew_max_ms?,
+        lateness_max_ms: lateness_max_ms?,
+        facts_max: facts_max?,
+        keyed_by: keyed_by?,
+        partitioner: partitioner?,
+        unknown_types: unknown_types?,
+    })
+}
+
+fn retention(root: &Section<'_>) -> Option<Retention> {
+    let retention = root.section("retention", &["closed", "idle"], &[]);
+    let closed_ms = retention.ms("closed", 7 * DAY_MS, 0..=i64::MAX, "");
+    let idle_ms = retention.ms("idle", 400 * DAY_MS, 1..=i64::MAX, "longer than zero");
+    Some(Retention { closed_ms: closed_ms?, idle_ms: idle_ms? })
+}
+
+fn output(root: &Section<'_>) -> Option<Output> {
+    let output = root.section("output", &["breaches", "warnings", "outcomes", "clocks", "dead_letter"], &[]);
+    output.later("warnings", "overdue.warnings");
+    output.later("clocks", "");
+    let breaches = output.topic("breaches", "overdue.breaches");
+    let outcomes = output.maybe("outcomes");
+    let dead_letter = output.topic("dead_letter", "overdue.dead-letter");
+    Some(Output { breaches: breaches?, outcomes: outcomes?, dead_letter: dead_letter? })
+}
+
+fn http_listen(root: &Section<'_>) -> Option<SocketAddr> {
+    let http = root.section("http", &["listen"], &[]);
+    let default = SocketAddr::from(([127, 0, 0, 1], 9464));
+    let Some(listen) = http.get("listen") else { return Some(default) };
+    let parsed = listen.text()?.parse().ok();
+    parsed.or_else(|| listen.refuse("must be an address and port such as `127.0.0.1:9464` or `[::]:9464`"))
+}
+
+/// Every topic has a name that Kafka takes and one purpose.
+fn check_topics(
+    root: &Section<'_>,
+    input: Option<&Input>,
+    output: Option<&Output>,
+    changelog: Option<&String>,
+) {
+    let mut topics: Vec<(&str, &str, &str)> = Vec::new();
+    topics
+        .extend(input.iter().flat_map(|input| &input.topics).map(|name| ("input", "topics", name.as_str())));
+    if let Some(output) = output {
+        topics.push(("output", "breaches", &output.breaches));
+        topics.extend(output.outcomes.iter().map(|name| ("output", "outcomes", name.as_str())));
+        topics.push(("output", "dead_letter", &output.dead_letter));
+    }
+    topics.extend(changelog.map(|name| ("", "changelog", name.as_str())));
+    let mut known = BTreeSet::new();
+    for (section, field, name) in topics {
+        if !is_topic(name) {
+            root.say(section, field, &format!("`{name}` is not a name that Kafka allows for a topic"));
+        } else if !known.insert(name) {
+            root.say(section, field, &format!("`{name}` is in use for something else already"));
+        }
+    }
+}
+
+fn is_topic(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(allowed)
+}
+
+/// A map of settings of which any may be absent.
+struct Section<'a> {
+    of: Cursor<'a>,
+    fields: Option<Fields<'a>>,
+}
+
+impl<'a> Section<'a> {
+    /// The field where something is written for it.
+    fn get(&self, name: &str) -> Option<&Cursor<'a>> {
+        self.fields.as_ref()?.get(name).filter(|field| !field.node.is_null())
+    }
+
+    fn section(&self, name: &str, known: &[&str], later: &[&str]) -> Section<'a> {
+        match self.get(name) {
+            Some(field) => Section { of: field.clone(), fields: field.fields(known, later) },
+            None => Section { of: self.missing(name), fields: None },
+        }
+    }
+
+    /// Where a field would be that is not written.
+    fn missing(&self, name: &str) -> Cursor<'a> {
+        let dot = if self.of.path.is_empty() { "" } else { "." };
+        Cursor { path: format!("{}{dot}{name}", self.of.path), ..self.of.clone() }
+    }
+
+    /// Says a problem with a field of a section, or of this map where that is empty.
+    fn say(&self, section: &str, field: &str, message: &str) {
+        let found = match section {
+            "" => self.get(field).cloned(),
+            _ => self.get(section).and_then(|section| {
+                let entries = section.entries()?.into_iter();
+                entries.filter(|(name, _)| *name == field).map(|(_, cursor)| cursor).next()
+            }),
+        };
+        let path = format!("{section}.{field}");
+        found.unwrap_or_else(|| self.missing(path.trim_start_matches('.'))).problem(message);
+    }
+
+    /// Refuses a setting of a later version, unless it says what is so anyway.
+    fn later(&self, name: &str, default: &str) {
+        if let Some(field) = self.get(name)
+            && *field.node != super::tree::Node::text(field.node.at, default)
+        {
+            field.key_problem(unsupported(name));
+        }
+    }
+
+    fn text(&self, name: &str, default: &str) -> Option<String> {
+        self.get(name).map_or(Some(default), |field| field.text()).map(str::to_string)
+    }
+
+    fn topic(&self, name: &str, default: &str) -> Option<String> {
+        self.text(name, default)
+    }
+
+    /// A text that may be empty, which is none.
+    fn maybe(&self, name: &str) -> Option<Option<String>> {
+        match self.get(name) {
+            Some(field) => {
+                let text = field.written()?.trim();
+                Some((!text.is_empty()).then(|| text.to_string()))
+            }
+            None => Some(None),
+        }
+    }
+
+    /// A list that must hold something, or its items in one text, separated by commas.
+    fn list(&self, name: &str, what: &str) -> Option<Vec<String>> {
+        let Some(field) = self.get(name) else {
+            return self.missing(name).refuse(format!("must name {what}"));
+        };
+        let items: Option<Vec<_>> = field.items_or_one().iter().map(Cursor::text).collect();
+        let items: Vec<_> =
+            items?.iter().flat_map(|item| item.split(',')).map(|item| item.trim().to_string()).collect();
+        match items.is_empty() || items.iter().any(String::is_empty) {
+            true => field.refuse(format!("must name {what}")),
+            false => Some(items),
+        }
+    }
+
+    fn ms(&self, name: &str, default: i64, range: RangeInclusive<i64>, allowed: &str) -> Option<i64> {
+        let Some(field) = self.get(name) else { return Some(default) };
+        match duration::setting_ms(field.written()?) {
+            Ok(ms) if range.contains(&ms) => Some(ms),
+            Ok(_) => field.refuse(format!("must be {allowed}")),
+            Err(message) => field.refuse(message),
+        }
+    }
+
+    fn whole(&self, name: &str, default: usize, range: RangeInclusive<usize>) -> Option<usize> {
+        let Some(field) = self.get(name) else { return Some(default) };
+        match field.written()?.parse() {
+            Ok(number) if range.contains(&number) => Some(number),
+            _ => field.refuse(format!("must be a whole number from {} to {}", range.start(), range.end())),
+        }
+    }
+
+    /// One of the named choices; the first where nothing is written.
+    fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let Some(field) = self.get(name) else { return choices.first().map(|(_, choice)| *choice) };
+        let text = field.text()?;
+        let found = choices.iter().find(|(choice, _)| *choice == text).map(|(_, choice)| *choice);
+        let names = choices.iter().map(|(choice, _)| *choice);
+        found.or_else(|| field.refuse(format!("`{text}` is not one of {}", listed(names))))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! Configuration in two kinds: as written, trees that know their lines, and as checked.
+//!
+//! Every problem is gathered and shown with its file, line and column. Nothing here talks to Kafka.
+
+mod checked;
+mod cursor;
+mod duration;
+mod policies;
+mod problem;
+mod settings;
+mod tree;
+
+pub use checked::{
+    Config, Input, Kafka, KeyedBy, Output, Partitioner, PolicyFile, Properties, Retention, UnknownTypes,
+    load, load_policies,
+};
+pub use duration::written as written_target;
+pub use policies::read_policies;
+pub use problem::{Problem, Problems};
+pub use settings::Sources;
