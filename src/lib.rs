@@ -6,5 +6,7 @@ pub mod demo;
 pub mod http;
 pub mod metrics;
 pub mod runtime;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod sla;
 pub mod wire;

@@ -1,0 +1,234 @@
+//! One partition: what was appended, and what a reader may see of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::runtime::port::{Bounds, LogEnd, Position};
+use crate::sla::instant::Instant;
+
+/// Tombstones survive compaction for so long: `delete.retention.ms`, 24 h by default.
+const TOMBSTONE_KEPT_MS: i64 = 86_400_000;
+
+/// Header names and values, owned.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// What a producer writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// The key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Header names and values.
+    pub headers: Headers,
+}
+
+/// What an entry is to a read_committed reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Written outside a transaction.
+    Plain,
+    /// Its transaction runs: nothing from here on is readable.
+    Open,
+    /// Its transaction was committed.
+    Committed,
+    /// Its transaction was aborted: never handed over.
+    Aborted,
+    /// The control record that ends a transaction: takes an offset, never handed over.
+    Marker,
+}
+
+impl State {
+    fn is_readable(self) -> bool {
+        matches!(self, State::Plain | State::Committed)
+    }
+}
+
+/// One offset of a log that still holds something.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its offset; compaction leaves holes.
+    pub offset: i64,
+    /// The leader epoch it was appended in.
+    pub leader_epoch: i32,
+    /// The record timestamp.
+    pub timestamp: Instant,
+    /// The producer id of a transactional record or marker.
+    pub producer: Option<u64>,
+    /// What a read_committed reader makes of it.
+    pub state: State,
+    /// What was written; empty in a marker.
+    pub payload: Payload,
+}
+
+/// A partition's log. Its high watermark is its end: producers are taken to use acks=all, and what is not
+/// replicated yet is not in the log yet.
+#[derive(Debug, Default)]
+pub struct Log {
+    entries: Vec<Entry>,
+    first: i64,
+    end: i64,
+    leader_epoch: i32,
+    open: BTreeMap<u64, i64>,
+}
+
+impl Log {
+    /// Appends a record, of a transaction if it has a producer id, and returns its offset.
+    pub fn append(&mut self, payload: Payload, timestamp: Instant, producer: Option<u64>) -> i64 {
+        let state = if producer.is_some() { State::Open } else { State::Plain };
+        if let Some(id) = producer {
+            self.open.entry(id).or_insert(self.end);
+        }
+        self.push(payload, timestamp, producer, state)
+    }
+
+    /// Ends a producer's transaction with a control marker, which takes an offset of its own.
+    pub fn end_transaction(&mut self, id: u64, commit: bool, now: Instant) {
+        let outcome = if commit { State::Committed } else { State::Aborted };
+        let theirs = |e: &&mut Entry| e.producer == Some(id) && e.state == State::Open;
+        self.entries.iter_mut().filter(theirs).for_each(|e| e.state = outcome);
+        self.open.remove(&id);
+        self.push(Payload::default(), now, Some(id), State::Marker);
+    }
+
+    fn push(&mut self, payload: Payload, timestamp: Instant, producer: Option<u64>, state: State) -> i64 {
+        let (offset, leader_epoch) = (self.end, self.leader_epoch);
+        self.entries.push(Entry { offset, leader_epoch, timestamp, producer, state, payload });
+        self.end += 1;
+        offset
+    }
+
+    /// The last stable offset: the first record of the oldest open transaction, else the end.
+    pub fn stable_end(&self) -> i64 {
+        self.open.values().copied().min().unwrap_or(self.end)
+    }
+
+    /// First offset and end.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { first: self.first, end: self.end }
+    }
+
+    /// The end as the leader gives it to a read_uncommitted asker.
+    pub fn leader_end(&self) -> LogEnd {
+        LogEnd { offset: self.end, leader_epoch: self.leader_epoch }
+    }
+
+    /// Whether a reader may stand at this offset: elsewhere the broker says OFFSET_OUT_OF_RANGE.
+    pub fn holds(&self, offset: i64) -> bool {
+        (self.first..=self.end).contains(&offset)
+    }
+
+    /// Reads at most `max` entries from a position, read_committed, and moves it: it stops at the last
+    /// stable offset and passes control and aborted entries and the holes of compaction.
+    pub fn read(&self, at: &mut Position, max: usize) -> Vec<&Entry> {
+        let start = self.entries.partition_point(|e| e.offset < at.offset);
+        let stable = self.entries.partition_point(|e| e.offset < self.stable_end());
+        let stop = stable.min(start + max).max(start);
+        let passed = &self.entries[start..stop];
+        if let Some(last) = passed.last() {
+            *at = Position { offset: last.offset + 1, leader_epoch: last.leader_epoch };
+        }
+        if stop == stable {
+            at.offset = at.offset.max(self.stable_end());
+        }
+        passed.iter().filter(|e| e.state.is_readable()).collect()
+    }
+
+    /// What a read_committed reader of the whole log sees.
+    pub fn committed(&self) -> impl Iterator<Item = &Entry> {
+        let stable = self.stable_end();
+        self.entries.iter().filter(move |e| e.offset < stable && e.state.is_readable())
+    }
+
+    /// Keeps the latest committed record of each key, as `cleanup.policy=compact` does: only below the last
+    /// stable offset, offsets stay, the last entry stays, aborted records go, old tombstones go.
+    pub fn compact(&mut self, now: Instant) {
+        let (stable, end) = (self.stable_end(), self.end);
+        let mut seen = BTreeSet::new();
+        let mut kept: Vec<Entry> = self.entries.drain(..).rev().collect();
+        kept.retain(|e| {
+            let untouched = e.offset >= stable || e.state == State::Marker;
+            untouched || survives(e, &mut seen, now) || e.offset == end - 1
+        });
+        kept.reverse();
+        self.entries = kept;
+    }
+
+    /// Removes what lies below an offset, as retention and DeleteRecords do.
+    pub fn delete_before(&mut self, first: i64) {
+        self.first = self.first.max(first.min(self.end));
+        let first = self.first;
+        self.entries.retain(|e| e.offset >= first);
+    }
+
+    /// Loses everything from an offset on to a new leader, as an unclean election does.
+    pub fn truncate(&mut self, end: i64) {
+        self.end = self.end.min(end.max(self.first));
+        let end = self.end;
+        self.entries.retain(|e| e.offset < end);
+        self.open.retain(|_, first| *first < end);
+        self.move_leader();
+    }
+
+    /// Gives the partition another leader, of the next epoch.
+    pub fn move_leader(&mut self) {
+        self.leader_epoch += 1;
+    }
+}
+
+fn survives(entry: &Entry, seen: &mut BTreeSet<Option<Vec<u8>>>, now: Instant) -> bool {
+    let expired = entry.payload.value.is_none() && now.since(entry.timestamp) > TOMBSTONE_KEPT_MS;
+    entry.state.is_readable() && seen.insert(entry.payload.key.clone()) && !expired
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Log, Payload};
+    use crate::runtime::port::Position;
+    use crate::sla::instant::Instant;
+
+    /// Runs `+k` plain, `1k` of producer 1, `c1` commit, `a1` abort, `#` compact; then reads from the start.
+    fn check(script: &str, read: &str, position: i64, end: i64) {
+        let (mut log, now) = (Log::default(), Instant::from_millis(0));
+        for word in script.split_whitespace() {
+            match word.as_bytes() {
+                [b'+', key @ ..] => _ = log.append(payload(key), now, None),
+                [b'c', id] => log.end_transaction(u64::from(*id), true, now),
+                [b'a', id] => log.end_transaction(u64::from(*id), false, now),
+                [id, key @ ..] if !key.is_empty() => _ = log.append(payload(key), now, Some(u64::from(*id))),
+                _ => log.compact(now),
+            }
+        }
+        let mut at = Position { offset: 0, leader_epoch: -1 };
+        let seen: Vec<_> = log.read(&mut at, 100).iter().map(|e| text(&e.payload)).collect();
+        assert_eq!((seen.join(" ").as_str(), at.offset, log.bounds().end), (read, position, end), "{script}");
+    }
+
+    fn payload(key: &[u8]) -> Payload {
+        Payload { key: Some(key.to_vec()), value: Some(key.to_vec()), headers: vec![] }
+    }
+
+    fn text(payload: &Payload) -> String {
+        String::from_utf8_lossy(payload.key.as_deref().unwrap_or_default()).into_owned()
+    }
+
+    #[test]
+    fn a_position_passes_trailing_markers_and_aborted_tails() {
+        check("+a 1b c1", "a b", 3, 3);
+        check("+a 1b 1c a1", "a", 4, 4);
+        check("1b a1", "", 2, 2);
+    }
+
+    #[test]
+    fn reading_stops_at_the_last_stable_offset() {
+        check("1a c1 1b a1 2c +d", "a", 4, 6);
+        check("1a 2b c2", "", 0, 3);
+        check("1a 2b c2 a1", "b", 4, 4);
+    }
+
+    #[test]
+    fn compaction_keeps_the_latest_committed_record_of_each_key() {
+        check("+a +b +a #", "b a", 3, 3);
+        check("+a 1a a1 #", "a", 3, 3);
+        check("+a +b 1a +b #", "a b", 2, 4);
+    }
+}

@@ -1,0 +1,19 @@
+//! A model of a Kafka cluster in memory, and a scheduler that is unkind to the processes on it.
+//!
+//! One seed is one history: no thread, no real clock, no sleep, ordered maps only, and every choice is
+//! drawn from one generator. Time is the model's own and moves only where the scheduler moves it.
+//!
+//! Read [`log`] (what a partition shows to whom), [`transactions`] and [`group`] (the two coordinators),
+//! [`cluster`] (time, and what happens later), [`port`] (what a process sees, and where it is hurt),
+//! [`scenario`] (who acts next). Each rule of the model says which fact about Kafka it stands for.
+
+pub mod cluster;
+#[cfg(test)]
+mod copier;
+pub mod faults;
+pub mod group;
+pub mod log;
+pub mod port;
+pub mod scenario;
+pub mod seeds;
+pub mod transactions;

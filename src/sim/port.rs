@@ -1,0 +1,554 @@
+//! One process's view of the model: every call of `Port`, and the places where it can be hurt.
+
+use std::collections::BTreeMap;
+use std::rc::Weak;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::cluster::{Later, Shared, TopicName};
+use super::faults::{Fate, Risk, hit};
+use super::group::Event;
+use super::log::{Entry, Headers, Payload};
+use super::transactions::{OffsetWrite, Producer};
+use crate::runtime::port::{
+    Answer, Bounds, Committed, Error, Offsets, Outgoing, Partition, Polled, Port, Position, Record, Target,
+    Topic,
+};
+use crate::sla::instant::Instant;
+
+/// A commit, an abort or offsets whose client gave up arrive at most so much later.
+const LATE_MS_MAX: i64 = 15_000;
+
+/// The rest of the world, which goes on while one process is inside a call.
+pub trait Others {
+    /// Others act for a while; `pause_ms` of model time pass where the process stands still.
+    fn act(&self, process: usize, pause_ms: Option<i64>);
+}
+
+/// Where the local transaction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Local {
+    Idle,
+    Open,
+    /// Something went wrong; only `abort` and `reinit` are left.
+    Failed,
+}
+
+/// A process's consumer, producer and clock. Dropped, it leaves the group, as a consumer that is closed.
+pub struct SimPort {
+    cluster: Shared,
+    others: Weak<dyn Others>,
+    process: usize,
+    client: u64,
+    name: String,
+    skew_ms: i64,
+    dead: bool,
+    producer: Producer,
+    local: Local,
+    /// Records that the client has not sent to the broker yet.
+    queue: Vec<(TopicName, Partition, Payload)>,
+    metadata: Option<(u64, i32)>,
+    reading: BTreeMap<Partition, Vec<Position>>,
+    changelogs: BTreeMap<Partition, Position>,
+}
+
+impl SimPort {
+    /// Starts process number `process` under a transactional id, which fences whoever had it before.
+    pub fn new(cluster: &Shared, others: Weak<dyn Others>, process: usize, name: String) -> SimPort {
+        let mut model = cluster.borrow_mut();
+        let (client, producer) = (model.new_client(), model.init_producer(&name));
+        let skew_max = model.shape.skew_ms_max;
+        let skew_ms = model.draw(-skew_max..=skew_max);
+        model.note(|| format!("process {process} starts as client {client}, clock off by {skew_ms} ms"));
+        SimPort {
+            cluster: cluster.clone(),
+            others,
+            process,
+            client,
+            name,
+            skew_ms,
+            dead: false,
+            producer,
+            local: Local::Idle,
+            queue: Vec::new(),
+            metadata: None,
+            reading: BTreeMap::new(),
+            changelogs: BTreeMap::new(),
+        }
+    }
+
+    /// Names the client that this process is.
+    pub fn client(&self) -> u64 {
+        self.client
+    }
+
+    /// The fault point that every call passes first: others may act, and the call gets its fate.
+    fn enter(&mut self, call: &str, risk: Risk) -> Result<Fate, Error> {
+        self.alive()?;
+        self.stall();
+        let fate = {
+            let mut guard = self.cluster.borrow_mut();
+            let model = &mut *guard;
+            model.calls += 1;
+            let (faults, number) = (model.faults.clone(), model.calls);
+            let fate = faults.fate(model.rng(), risk, number);
+            if fate != Fate::Go {
+                model.note(|| format!("client {} calls {call}: {fate:?}", self.client));
+            }
+            fate
+        };
+        match fate {
+            Fate::KillBefore => Err(self.die()),
+            Fate::NotYet => Err(Error::NotYet(format!("the broker is busy: `{call}`"))),
+            fate => Ok(fate),
+        }
+    }
+
+    /// Ends a call that had its effect.
+    fn leave<T>(&mut self, fate: Fate, answer: T) -> Result<T, Error> {
+        match fate {
+            Fate::KillAfter => Err(self.die()),
+            _ => Ok(answer),
+        }
+    }
+
+    fn alive(&self) -> Result<(), Error> {
+        if self.dead { Err(killed()) } else { Ok(()) }
+    }
+
+    fn die(&mut self) -> Error {
+        self.dead = true;
+        self.cluster.borrow_mut().kill(self.client);
+        killed()
+    }
+
+    /// Lets the others act before the call has its effect, sometimes for longer than a session lasts.
+    fn stall(&mut self) {
+        let Some(others) = self.others.upgrade() else { return };
+        let (slow, pause, pause_ms) = {
+            let mut guard = self.cluster.borrow_mut();
+            let (faults, longest) = (guard.faults.clone(), 2 * guard.shape.session_timeout_ms);
+            (hit(guard.rng(), faults.slow), hit(guard.rng(), faults.pause), guard.draw(1..=longest))
+        };
+        if pause {
+            self.cluster.borrow_mut().freeze(self.client, true);
+            others.act(self.process, Some(pause_ms));
+            self.cluster.borrow_mut().freeze(self.client, false);
+        } else if slow {
+            others.act(self.process, None);
+        }
+    }
+
+    /// A call that the contract forbids: reported to the scenario, and fatal.
+    fn misuse<T>(&mut self, what: &str) -> Result<T, Error> {
+        let line = format!("client {} misuses the port: {what}", self.client);
+        let mut model = self.cluster.borrow_mut();
+        model.note(|| line.clone());
+        model.misuses.push(line.clone());
+        Err(Error::Fatal(line))
+    }
+
+    /// The topics of one partition number.
+    fn topics(&self) -> Vec<Topic> {
+        (0..self.cluster.borrow().shape.topics).collect()
+    }
+
+    /// Sends the first `count` queued records; the broker refuses those of a stale epoch.
+    fn flush(&mut self, count: usize) -> Result<(), Error> {
+        let batch: Vec<_> = self.queue.drain(..count.min(self.queue.len())).collect();
+        let mut model = self.cluster.borrow_mut();
+        for (topic, partition, payload) in batch {
+            model.produce(&self.name, self.producer, (topic, partition), payload)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, commit: bool) -> Result<(), Error> {
+        let began = self.cluster.borrow().has_begun(&self.name, self.producer);
+        // A client that sent nothing asks nothing of the broker.
+        match began {
+            Ok(false) => Ok(()),
+            Ok(true) => self.cluster.borrow_mut().end_transaction(&self.name, self.producer, commit),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn late(&mut self, what: Later) {
+        let mut model = self.cluster.borrow_mut();
+        let delay = model.draw(0..=LATE_MS_MAX);
+        model.later(delay, what);
+    }
+
+    /// Carries out a write by its fate; `late` is what arrives later where that is its fate.
+    fn write(
+        &mut self,
+        fate: Fate,
+        effect: impl FnOnce(&mut SimPort) -> Result<(), Error>,
+        late: Later,
+    ) -> Result<(), Error> {
+        let done = match fate {
+            Fate::LostDropped => Ok(()),
+            Fate::LostDelayed => {
+                self.late(late);
+                Ok(())
+            }
+            _ => effect(self),
+        };
+        if done.is_err() {
+            self.local = Local::Failed;
+        }
+        done?;
+        match fate {
+            Fate::LostApplied | Fate::LostDropped | Fate::LostDelayed => {
+                self.local = Local::Failed;
+                Err(Error::Transaction("no answer in time".to_owned()))
+            }
+            fate => self.leave(fate, ()),
+        }
+    }
+
+    fn failed<T>(&self) -> Result<T, Error> {
+        Err(Error::Transaction("the transaction has failed already".to_owned()))
+    }
+
+    /// Records of the partitions being read: a few, in the order of their offsets within a partition.
+    fn fetch(&mut self, max: usize) -> (Vec<Fetched>, bool) {
+        let mut guard = self.cluster.borrow_mut();
+        let (mut fetched, mut out_of_range) = (Vec::new(), false);
+        let mut places: Vec<_> = self
+            .reading
+            .iter_mut()
+            .flat_map(|(p, at)| at.iter_mut().enumerate().map(|(topic, at)| (*p, topic, at)))
+            .collect();
+        let rounds = guard.draw(0..=4);
+        for _ in 0..rounds {
+            if places.is_empty() || fetched.len() >= max {
+                break;
+            }
+            let (chosen, few) = (guard.rng().random_range(0..places.len()), guard.rng().random_range(1..=4));
+            let (partition, topic, at) = &mut places[chosen];
+            let topic = Topic::try_from(*topic).unwrap_or(Topic::MAX);
+            let log = guard.log(TopicName::Input(topic), *partition);
+            if !log.holds(at.offset) {
+                out_of_range = true;
+                continue;
+            }
+            let entries = log.read(at, few.min(max - fetched.len()));
+            fetched.extend(entries.into_iter().map(|e| Fetched::new(topic, *partition, e)));
+        }
+        (fetched, out_of_range)
+    }
+
+    /// Whether something of the group comes first. Which of the two comes first is chance.
+    fn next_event(&mut self) -> Option<Polled<'static>> {
+        let mut model = self.cluster.borrow_mut();
+        if model.draw(0..=2) == 0 {
+            return None;
+        }
+        let client = self.client;
+        match model.next_event(client)? {
+            Event::Assigned(partitions) => Some(Polled::Assigned(partitions.into_iter().collect())),
+            Event::Revoked(partitions) => Some(Polled::Revoked(partitions.into_iter().collect())),
+            Event::Lost => Some(Polled::Lost(model.group.client(client).held.iter().copied().collect())),
+        }
+    }
+
+    fn holds(&self, partition: Partition) -> bool {
+        self.cluster.borrow_mut().group.client(self.client).held.contains(&partition)
+    }
+
+    fn partition_of(&self, target: Target, key: Option<&[u8]>) -> Partition {
+        let partitions = i64::from(self.cluster.borrow().shape.partitions);
+        match target {
+            Target::Changelog(partition) => partition,
+            // Which partition a key goes to matters to nobody here.
+            _ => Partition::try_from(i64::from(crc32fast::hash(key.unwrap_or_default())) % partitions)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl Port for SimPort {
+    fn now(&self) -> Instant {
+        self.cluster.borrow().now().plus(self.skew_ms)
+    }
+
+    fn poll(&mut self, _wait: Duration, max: usize, sink: &mut dyn FnMut(Polled<'_>)) -> Result<(), Error> {
+        let fate = self.enter("poll", Risk::Local)?;
+        if let Some(event) = self.next_event() {
+            sink(event);
+            return self.leave(fate, ());
+        }
+        let (fetched, out_of_range) = self.fetch(max);
+        if out_of_range {
+            sink(Polled::OutOfRange);
+        }
+        fetched.iter().for_each(|record| record.hand_over(sink));
+        self.leave(fate, ())
+    }
+
+    fn accept(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        let fate = self.enter("accept", Risk::Local)?;
+        if partitions.iter().any(|p| self.reading.contains_key(p)) {
+            return self.misuse("accepts what it is reading");
+        }
+        self.cluster.borrow_mut().accept(self.client);
+        self.leave(fate, ())
+    }
+
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        let fate = self.enter("release", Risk::Local)?;
+        self.reading.retain(|p, _| !partitions.contains(p));
+        self.cluster.borrow_mut().release(self.client, partitions);
+        self.leave(fate, ())
+    }
+
+    fn take(&mut self, partition: Partition, from: &[Position]) -> Result<(), Error> {
+        let fate = self.enter("take", Risk::Local)?;
+        if !self.holds(partition) || self.reading.contains_key(&partition) {
+            return self.misuse("takes what it was not given, or twice");
+        }
+        self.reading.insert(partition, from.to_vec());
+        self.leave(fate, ())
+    }
+
+    fn rewind(&mut self, partition: Partition, to: &[Position]) -> Result<(), Error> {
+        let fate = self.enter("rewind", Risk::Local)?;
+        if self.reading.insert(partition, to.to_vec()).is_none() {
+            return self.misuse("rewinds what it is not reading");
+        }
+        self.leave(fate, ())
+    }
+
+    fn positions(&mut self, partition: Partition) -> Result<Vec<Position>, Error> {
+        self.alive()?;
+        match self.reading.get(&partition).cloned() {
+            Some(positions) => Ok(positions),
+            None => self.misuse("asks for positions of what it is not reading"),
+        }
+    }
+
+    fn committed(&mut self, partition: Partition, _wait: Duration) -> Result<Vec<Option<Committed>>, Error> {
+        let fate = self.enter("committed", Risk::Read)?;
+        let topics = self.topics();
+        let found = {
+            let model = self.cluster.borrow();
+            if model.transactions.hold_offsets(partition) {
+                return Err(Error::NotYet("UNSTABLE_OFFSET_COMMIT".to_owned()));
+            }
+            topics.iter().map(|topic| model.group.offset((*topic, partition))).collect()
+        };
+        self.leave(fate, found)
+    }
+
+    fn bounds(&mut self, partition: Partition) -> Result<Vec<Bounds>, Error> {
+        let fate = self.enter("bounds", Risk::Read)?;
+        let topics = self.topics();
+        let bound =
+            |topic: &Topic| self.cluster.borrow_mut().log(TopicName::Input(*topic), partition).bounds();
+        let found = topics.iter().map(bound).collect();
+        self.leave(fate, found)
+    }
+
+    fn changelog_open(&mut self, partition: Partition) -> Result<i64, Error> {
+        let fate = self.enter("changelog_open", Risk::Read)?;
+        let bounds = self.cluster.borrow_mut().log(TopicName::Changelog, partition).bounds();
+        self.changelogs.insert(partition, Position { offset: bounds.first, leader_epoch: -1 });
+        self.leave(fate, bounds.end)
+    }
+
+    fn changelog_read(
+        &mut self,
+        partition: Partition,
+        _wait: Duration,
+        sink: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
+    ) -> Result<i64, Error> {
+        let fate = self.enter("changelog_read", Risk::Local)?;
+        let Some(mut at) = self.changelogs.get(&partition).copied() else {
+            return self.misuse("reads a changelog that it has not opened");
+        };
+        let entries: Vec<Entry> = {
+            let mut model = self.cluster.borrow_mut();
+            let few = model.rng().random_range(0..=6);
+            model.log(TopicName::Changelog, partition).read(&mut at, few).into_iter().cloned().collect()
+        };
+        entries.iter().for_each(|e| sink(e.payload.key.as_deref(), e.payload.value.as_deref()));
+        self.changelogs.insert(partition, at);
+        self.leave(fate, at.offset)
+    }
+
+    fn changelog_close(&mut self, partition: Partition) {
+        self.changelogs.remove(&partition);
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        let fate = self.enter("begin", Risk::Local)?;
+        match self.local {
+            Local::Idle => {}
+            Local::Open => return self.misuse("begins inside a transaction"),
+            Local::Failed => return self.failed(),
+        }
+        // Without a member id the coordinator would check nothing.
+        self.refresh_group();
+        if self.metadata.is_none() {
+            return Err(Error::NotYet("not a member of the group".to_owned()));
+        }
+        self.local = Local::Open;
+        self.leave(fate, ())
+    }
+
+    fn refresh_group(&mut self) {
+        self.metadata = self.cluster.borrow_mut().group.client(self.client).metadata;
+    }
+
+    fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
+        let fate = self.enter("send", Risk::Local)?;
+        match self.local {
+            Local::Idle => return self.misuse("sends outside a transaction"),
+            Local::Failed => return self.failed(),
+            Local::Open => {}
+        }
+        let partition = self.partition_of(record.target, record.key);
+        self.queue.push((record.target.into(), partition, Payload::from(record)));
+        // The client sends in the background, so part of a transaction may be in the logs at any moment.
+        let sent = self.cluster.borrow_mut().rng().random_range(0..=self.queue.len());
+        if let Err(error) = self.flush(sent) {
+            self.local = Local::Failed;
+            return Err(error);
+        }
+        self.leave(fate, ())
+    }
+
+    fn send_offsets(&mut self, offsets: &[Offsets]) -> Result<(), Error> {
+        let fate = self.enter("send_offsets", Risk::Write)?;
+        match self.local {
+            Local::Idle => return self.misuse("sends offsets outside a transaction"),
+            Local::Failed => return self.failed(),
+            Local::Open => {}
+        }
+        let (name, producer, metadata) = (self.name.clone(), self.producer, self.metadata);
+        let offsets: Vec<OffsetWrite> = offsets.iter().flat_map(writes).collect();
+        let late = Later::Offsets { name, producer, metadata, offsets: offsets.clone() };
+        let effect = |port: &mut SimPort| {
+            port.cluster.borrow_mut().add_offsets(&port.name, producer, metadata, &offsets)
+        };
+        self.write(fate, effect, late)
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        let fate = self.enter("commit", Risk::Write)?;
+        match self.local {
+            Local::Idle => return self.misuse("commits outside a transaction"),
+            Local::Failed => return self.failed(),
+            Local::Open => {}
+        }
+        if let Err(error) = self.flush(usize::MAX) {
+            self.local = Local::Failed;
+            return Err(error);
+        }
+        let late = Later::EndTransaction { name: self.name.clone(), producer: self.producer, commit: true };
+        let ended = |port: &mut SimPort| {
+            port.end(true)?;
+            port.local = Local::Idle;
+            Ok(())
+        };
+        self.write(fate, ended, late)
+    }
+
+    fn abort(&mut self) -> Result<(), Error> {
+        let fate = self.enter("abort", Risk::Write)?;
+        if self.local == Local::Idle {
+            return self.misuse("aborts outside a transaction");
+        }
+        self.queue.clear();
+        let late = Later::EndTransaction { name: self.name.clone(), producer: self.producer, commit: false };
+        let ended = |port: &mut SimPort| {
+            port.end(false)?;
+            port.local = Local::Idle;
+            Ok(())
+        };
+        self.write(fate, ended, late)
+    }
+
+    fn reinit(&mut self) -> Result<(), Error> {
+        let fate = self.enter("reinit", Risk::Read)?;
+        self.queue.clear();
+        self.producer = self.cluster.borrow_mut().init_producer(&self.name);
+        self.local = Local::Idle;
+        self.leave(fate, ())
+    }
+
+    fn probe(&mut self, ticket: u64, partitions: &[Partition]) {
+        let (asked_at, client) = (self.now(), self.client);
+        // The process may stand still between its clock and its question.
+        self.stall();
+        let topics = self.topics();
+        for (partition, topic) in partitions.iter().flat_map(|p| topics.iter().map(move |t| (*p, *t))) {
+            let answer = Answer { ticket, asked_at, partition, topic, end: Err(String::new()) };
+            let mut model = self.cluster.borrow_mut();
+            let delay = model.draw(0..=400) * model.draw(0..=1);
+            model.later(delay, Later::Sample { client, answer });
+        }
+    }
+
+    fn answers(&mut self, sink: &mut dyn FnMut(Answer)) {
+        let answers = self.cluster.borrow_mut().answers.remove(&self.client);
+        answers.into_iter().flatten().for_each(sink);
+    }
+}
+
+impl Drop for SimPort {
+    fn drop(&mut self) {
+        if let Ok(mut model) = self.cluster.try_borrow_mut() {
+            model.leave(self.client);
+        }
+    }
+}
+
+/// The error of a call that a killed process never sees the answer of.
+pub fn killed() -> Error {
+    Error::Fatal("killed".to_owned())
+}
+
+fn writes(offsets: &Offsets) -> impl Iterator<Item = OffsetWrite> {
+    offsets.positions.iter().enumerate().map(|(topic, position)| {
+        let at = (Topic::try_from(topic).unwrap_or(Topic::MAX), offsets.partition);
+        (at, Committed { position: *position, nonce: offsets.nonce.clone() })
+    })
+}
+
+/// A record on its way from the log to a sink.
+struct Fetched {
+    topic: Topic,
+    partition: Partition,
+    entry: Entry,
+}
+
+impl Fetched {
+    fn new(topic: Topic, partition: Partition, entry: &Entry) -> Fetched {
+        Fetched { topic, partition, entry: entry.clone() }
+    }
+
+    fn hand_over(&self, sink: &mut dyn FnMut(Polled<'_>)) {
+        let (entry, payload) = (&self.entry, &self.entry.payload);
+        let headers: Vec<_> = payload.headers.iter().map(|(k, v)| (k.as_str(), v.as_deref())).collect();
+        sink(Polled::Record(Record {
+            topic: self.topic,
+            partition: self.partition,
+            offset: entry.offset,
+            timestamp: Some(entry.timestamp),
+            key: payload.key.as_deref(),
+            value: payload.value.as_deref(),
+            headers: &headers,
+        }));
+    }
+}
+
+impl From<Outgoing<'_>> for Payload {
+    fn from(record: Outgoing<'_>) -> Payload {
+        let headers: Headers =
+            record.headers.iter().map(|(k, v)| ((*k).to_owned(), v.map(<[u8]>::to_vec))).collect();
+        Payload { key: record.key.map(<[u8]>::to_vec), value: record.value.map(<[u8]>::to_vec), headers }
+    }
+}
