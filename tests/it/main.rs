@@ -1,0 +1,6 @@
+//! Every test that crosses a process boundary, in one binary: one link, and one broker shared by all.
+
+mod deploy;
+mod examples;
+mod kafka_helper;
+mod support;

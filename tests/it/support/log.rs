@@ -1,0 +1,197 @@
+//! Writing and reading topics: what a producer before the detector and a consumer after it would do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
+
+use super::Kafka;
+use super::kafka::unique;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// One record as a consumer got it; a null key or value is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp_ms: i64,
+    pub key: Option<String>,
+    pub value: Option<String>,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Kafka {
+    /// Returns the configuration of a client of this Kafka.
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.bootstrap()).set("log_level", "3");
+        config
+    }
+
+    /// Makes a topic that no other test uses, and waits until every partition has a leader.
+    pub fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> String {
+        let name = unique(name);
+        let fresh = NewTopic::new(&name, partitions, TopicReplication::Fixed(-1));
+        let topic = config.iter().fold(fresh, |topic, (key, value)| topic.set(key, value));
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN));
+        let asked = admin.create_topics([&topic], &options);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let results = runtime.block_on(asked).expect("an answer of the controller");
+        results.into_iter().for_each(|result| drop(result.expect("a new topic")));
+        self.wait_for_leaders(&name, partitions);
+        name
+    }
+
+    /// Writes one record, to the partition of its key where none is given, and waits until it is there.
+    pub fn produce(&self, topic: &str, partition: Option<i32>, key: &str, value: &str) {
+        self.produce_all(topic, partition, [(key, value)]);
+    }
+
+    /// Writes lines of `key<TAB>value`, each to the partition of its key, and waits until they are there.
+    pub fn produce_lines(&self, topic: &str, lines: &str) {
+        let split = |line| str::split_once(line, '\t').expect("a tab between key and value");
+        self.produce_all(topic, None, lines.lines().map(split));
+    }
+
+    /// Reads a topic as a read_committed consumer does, to its end at the time of the call.
+    ///
+    /// The records come partition by partition. Fails after a while where an open transaction hides the end.
+    pub fn read_committed(&self, topic: &str) -> Vec<Record> {
+        let consumer = self.reader();
+        let ends = ends(&consumer, topic);
+        let mut assignment = TopicPartitionList::new();
+        for (partition, _) in &ends {
+            assignment.add_partition_offset(topic, *partition, Offset::Beginning).expect("a valid offset");
+        }
+        consumer.assign(&assignment).expect("an assignment");
+        let mut records = Vec::new();
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        // The last offsets may be markers or aborted: the position passes them, records do not tell.
+        while !has_reached(&consumer, topic, &ends) {
+            assert!(Instant::now() < deadline, "`{topic}` ends at {ends:?}, read {:?}", consumer.position());
+            match consumer.poll(Duration::from_millis(5)) {
+                Some(Ok(message)) => records.push(Record::of(&message)),
+                Some(Err(error)) => assert!(is_passing(&error), "reading `{topic}`: {error}"),
+                None => {}
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+
+    fn produce_all<'a>(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        records: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) {
+        let deliveries = Deliveries::default();
+        let failed = deliveries.failed.clone();
+        let mut config = self.client();
+        // The partition that Java's producers choose for a key.
+        config.set("partitioner", "murmur2_random").set("enable.idempotence", "true");
+        let producer: BaseProducer<_> = config.create_with_context(deliveries).expect("a producer");
+        for (key, value) in records {
+            let record = BaseRecord::to(topic).key(key).payload(value);
+            send(&producer, partition.into_iter().fold(record, BaseRecord::partition));
+        }
+        producer.flush(ANSWER_WITHIN).expect("all records delivered in time");
+        assert_eq!(failed.load(Ordering::Relaxed), 0, "records of `{topic}` were not delivered");
+    }
+
+    fn reader(&self) -> BaseConsumer {
+        let mut config = self.client();
+        config.set("group.id", unique("reader")).set("isolation.level", "read_committed");
+        config.set("enable.auto.commit", "false").set("fetch.queue.backoff.ms", "5");
+        config.set("fetch.wait.max.ms", "50").create().expect("a consumer")
+    }
+
+    fn wait_for_leaders(&self, topic: &str, partitions: i32) {
+        let consumer = self.reader();
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        while !has_leaders(&consumer, topic, partitions) {
+            assert!(Instant::now() < deadline, "`{topic}` got no leaders");
+        }
+    }
+}
+
+impl Record {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let header = |header: rdkafka::message::Header<'_, &[u8]>| {
+            (header.key.to_owned(), text(header.value.unwrap_or_default()))
+        };
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+            key: message.key().map(text),
+            value: message.payload().map(text),
+            headers: message.headers().into_iter().flat_map(|all| all.iter().map(header)).collect(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Deliveries {
+    failed: Arc<AtomicUsize>,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        self.failed.fetch_add(usize::from(result.is_err()), Ordering::Relaxed);
+    }
+}
+
+fn send(producer: &BaseProducer<Deliveries>, mut record: BaseRecord<'_, str, str>) {
+    while let Err((error, back)) = producer.send(record) {
+        assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "producing: {error}");
+        producer.poll(Duration::from_millis(10));
+        record = back;
+    }
+}
+
+/// Returns the partitions that hold anything, with the offset after their last record, committed or not.
+fn ends(consumer: &BaseConsumer, topic: &str) -> Vec<(i32, i64)> {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).expect("the topic's metadata");
+    let partitions = metadata.topics()[0].partitions().iter().map(|partition| partition.id());
+    let watermarks = |partition| {
+        consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).expect("the ends of a partition")
+    };
+    let with_ends = partitions.map(|partition| (partition, watermarks(partition)));
+    with_ends.filter(|(_, (low, high))| low < high).map(|(partition, (_, high))| (partition, high)).collect()
+}
+
+fn has_reached(consumer: &BaseConsumer, topic: &str, ends: &[(i32, i64)]) -> bool {
+    let positions = consumer.position().expect("the positions of a consumer");
+    ends.iter().all(|(partition, end)| {
+        let position = positions.find_partition(topic, *partition).map(|element| element.offset());
+        matches!(position, Some(Offset::Offset(next)) if next >= *end)
+    })
+}
+
+/// Tells the errors of a broker that is away, which the client gets over by itself.
+fn is_passing(error: &KafkaError) -> bool {
+    let passing = [RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::AllBrokersDown];
+    error.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
+}
+
+fn has_leaders(consumer: &BaseConsumer, topic: &str, partitions: i32) -> bool {
+    let Ok(metadata) = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN) else { return false };
+    let seen = metadata.topics()[0].partitions();
+    seen.len() == partitions as usize && seen.iter().all(|partition| partition.leader() >= 0)
+}

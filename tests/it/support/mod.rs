@@ -1,0 +1,10 @@
+//! A real Apache Kafka for the tests, and what they say to it.
+//!
+//! A test begins with `let Some(kafka) = Kafka::shared() else { return };`. Without a JDK or Maven it is
+//! skipped loudly; where `CI` is set it fails instead.
+
+mod distribution;
+mod kafka;
+mod log;
+
+pub use kafka::Kafka;
