@@ -30,6 +30,7 @@ pub struct Worker<P> {
     has_joined: bool,
     is_busy: bool,
     published_at: Instant,
+    writing_since: Instant,
     fences: u32,
 }
 
@@ -76,6 +77,8 @@ const WEIGHT_MAX: usize = 20_000;
 const IDLE: Duration = Duration::from_millis(50);
 /// How long it may wait while an answer is on its way that no poll will notice.
 const BRISK: Duration = Duration::from_millis(2);
+/// A transaction that took so long may have been timed out by its coordinator.
+const SLOW_MS: i64 = 5_000;
 /// How long a turn may take for restoring.
 const RESTORE_MS: i64 = 100;
 /// Gauges are brought up to date this often.
@@ -96,6 +99,7 @@ impl<P: Port> Worker<P> {
             has_joined: false,
             is_busy: false,
             published_at: Instant::MIN,
+            writing_since: Instant::MIN,
             fences: 0,
         }
     }
@@ -327,6 +331,8 @@ impl<P: Port> Worker<P> {
     fn lose(&mut self, nonce: String, offsets: Vec<Offsets>, error: Error) -> Result<(), Error> {
         match &error {
             Error::Fatal(_) | Error::Refused(_) => return Err(error),
+            // The coordinator fences a transaction that took too long as well; that is nobody else's doing.
+            Error::Fenced(_) if SLOW_MS <= self.port.now().since(self.writing_since) => {}
             Error::Fenced(why) if self.fences >= 1 => {
                 return Err(Error::Fatal(format!(
                     "another process has this instance's name: it was fenced twice in a row ({why}); give each \
@@ -472,6 +478,7 @@ impl<P: Port> Worker<P> {
     /// Writes and commits one transaction: outputs, changelog and offsets of all tasks that changed. Rule 1.
     fn commit(&mut self) -> Result<(), Error> {
         let began_at = self.port.now();
+        self.writing_since = began_at;
         let nonce = format!("{:016x}", self.random.next_u64());
         let mut offsets = Vec::new();
         for phase in self.partitions.values() {

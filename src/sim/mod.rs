@@ -10,6 +10,8 @@
 pub mod cluster;
 #[cfg(test)]
 mod copier;
+#[cfg(test)]
+mod detector;
 pub mod faults;
 pub mod group;
 pub mod log;
