@@ -111,7 +111,7 @@ fn wanted(settings: &KafkaSettings, partitions: i32) -> Vec<Wanted> {
     };
     let mut all = vec![topic(&settings.breaches, &[])];
     all.extend(settings.outcomes.iter().map(|name| topic(name, &[])));
-    all.push(topic(&settings.dead_letter, &[large.clone()]));
+    all.push(topic(&settings.dead_letter, std::slice::from_ref(&large)));
     all.push(topic(
         &settings.changelog,
         &[

@@ -14,6 +14,9 @@ use super::client::{Configs, Context, Trouble, serve};
 use super::{KafkaSettings, error, ffi};
 use crate::runtime::port::{Error, Partition};
 
+/// Takes the key and value of a record.
+type Sink<'a> = &'a mut dyn FnMut(Option<&[u8]>, Option<&[u8]>);
+
 /// How long librdkafka may take over something that needs no broker.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -83,12 +86,7 @@ impl Changelogs {
     }
 
     /// Hands records over and returns the position, which passes control and aborted records.
-    pub fn read(
-        &mut self,
-        partition: Partition,
-        mut wait: Duration,
-        sink: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
-    ) -> Result<i64, Error> {
+    pub fn read(&mut self, partition: Partition, mut wait: Duration, sink: Sink<'_>) -> Result<i64, Error> {
         serve(&self.consumer);
         let Some(open) = self.open.get(&partition) else {
             return Err(Error::Fatal(format!("{}: it is not open", self.what(partition))));

@@ -8,7 +8,7 @@
 //! let another member have partitions that this one still commits, so nothing is unassigned outside an
 //! answer but in [`Group::restart`], which makes sure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
@@ -118,6 +118,8 @@ pub struct Group {
     topics: Vec<String>,
     /// For each partition that is read, the next offset of each topic to hand over.
     taken: BTreeMap<Partition, Vec<Position>>,
+    /// Partitions that are no longer read and still assigned, because nobody asked for them.
+    aside: BTreeSet<Partition>,
     owed: Owed,
 }
 
@@ -141,6 +143,7 @@ impl Group {
             consumer,
             topics: settings.input_topics.clone(),
             taken: BTreeMap::new(),
+            aside: BTreeSet::new(),
             owed: Owed::Nothing,
         })
     }
@@ -163,7 +166,13 @@ impl Group {
                     handed += usize::from(deliver(&mut self.taken, &self.topics, &message, sink));
                     wait = Duration::ZERO;
                 }
-                Some(Err(error)) => self.weigh(&error, sink)?,
+                Some(Err(error)) => {
+                    if self.weigh(&error)? {
+                        // Alone, so that what the worker releases for it is not taken for an answer.
+                        sink(Polled::OutOfRange);
+                        return Ok(());
+                    }
+                }
                 None if wait.is_zero() => break,
                 None => wait = until.saturating_duration_since(Instant::now()),
             }
@@ -182,22 +191,24 @@ impl Group {
         });
     }
 
-    /// Decides what an error between records means. The context has logged those of whole clients already.
-    fn weigh(&self, error: &KafkaError, sink: &mut dyn FnMut(Polled<'_>)) -> Result<(), Error> {
+    /// Whether an error between records is a position outside its log. The context has logged those of whole
+    /// clients already.
+    fn weigh(&self, error: &KafkaError) -> Result<bool, Error> {
         let text = error::text(error);
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         match error.rdkafka_error_code() {
-            Some(Code::AutoOffsetReset) => sink(Polled::OutOfRange),
+            Some(Code::AutoOffsetReset) => return Ok(true),
             Some(Code::FencedInstanceId) => {
                 return Err(Error::Fatal(format!("another process has the name of this instance: {text}")));
             }
-            Some(code) if fatal || error::refuses(code) => {
-                return Err(Error::Fatal(format!("reading the input topics: {text}")));
+            Some(code) if error::refuses(code) => {
+                return Err(Error::Refused(format!("reading the input topics: {text}")));
             }
+            _ if fatal => return Err(Error::Fatal(format!("reading the input topics: {text}"))),
             Some(code) if error::is_outage(code) => {}
             _ => self.consumer.context().base.trouble.see("group", &text),
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Answers an assignment. An empty list is an answer; the partitions themselves come with `take`.
@@ -210,15 +221,16 @@ impl Group {
         Ok(())
     }
 
-    /// Answers a revocation or a loss: stops those of the partitions that are read.
+    /// Answers a revocation or a loss: stops those of the partitions that are assigned. Where nothing is to be
+    /// answered, the partitions are only no longer read: the group still thinks they are here.
     pub fn release(&mut self, partitions: &[Partition]) -> Result<(), Error> {
         if self.owed != Owed::Release {
-            return Err(Error::Fatal("releasing partitions that the group has not asked for".into()));
+            return self.set_aside(partitions);
         }
         let mut list = TopicPartitionList::new();
         for partition in partitions {
-            if let Some(at) = self.taken.remove(partition) {
-                self.add(&mut list, *partition, &at)?;
+            if self.taken.remove(partition).is_some() | self.aside.remove(partition) {
+                self.name(&mut list, *partition);
             }
         }
         self.consumer.incremental_unassign(&list).map_err(|e| local("releasing partitions", &e))?;
@@ -226,8 +238,22 @@ impl Group {
         Ok(())
     }
 
+    fn set_aside(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            if self.taken.remove(partition).is_some() {
+                self.aside.insert(*partition);
+                self.name(&mut list, *partition);
+            }
+        }
+        self.consumer.pause(&list).map_err(|e| local("no longer reading partitions", &e))
+    }
+
     /// Begins to read a partition of every topic.
     pub fn take(&mut self, partition: Partition, from: &[Position]) -> Result<(), Error> {
+        if self.aside.contains(&partition) {
+            return Err(Error::Fatal(format!("partition {partition} was given up and is still assigned")));
+        }
         self.wait_until_stopped(partition)?;
         self.assign(&self.list(partition, from)?, "beginning to read a partition")?;
         self.taken.insert(partition, from.to_vec());
@@ -282,6 +308,9 @@ impl Group {
     /// taken for the answer; such a revocation is then handed over as a loss, so that nothing more is committed.
     fn restart(&self, partition: Partition, to: &[Position]) -> Result<(), Error> {
         let what = "starting a partition again";
+        if self.owed == Owed::Release {
+            return Err(Error::NotYet(format!("{what}: the group asks for partitions back")));
+        }
         let mut all = TopicPartitionList::new();
         self.taken.keys().for_each(|one| self.name(&mut all, *one));
         // Pausing throws away what was fetched and keeps the positions: no record can be lost below.
@@ -387,7 +416,7 @@ impl Drop for Group {
             Owed::Accept => self.consumer.incremental_assign(&TopicPartitionList::new()),
             Owed::Release => {
                 let mut all = TopicPartitionList::new();
-                self.taken.keys().for_each(|one| self.name(&mut all, *one));
+                self.taken.keys().chain(&self.aside).for_each(|one| self.name(&mut all, *one));
                 self.consumer.incremental_unassign(&all)
             }
         };

@@ -20,14 +20,14 @@ pub fn text(error: &KafkaError) -> String {
 pub fn of_question(what: &str, error: &KafkaError) -> Error {
     let text = format!("{what}: {}", text(error));
     match error.rdkafka_error_code() {
-        Some(code) if refuses(code) => Error::Fatal(text),
+        Some(code) if refuses(code) => Error::Refused(text),
         _ => Error::NotYet(text),
     }
 }
 
 /// An error of a client's creation: nothing but another configuration mends it.
 pub fn of_creation(what: &str, error: &KafkaError) -> Error {
-    Error::Fatal(format!("{what}: {}", text(error)))
+    Error::Refused(format!("{what}: {}", text(error)))
 }
 
 /// An error of a transaction.

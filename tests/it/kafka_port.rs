@@ -1,6 +1,4 @@
 //! What a worker may rely on, tried on a real Apache Kafka.
-//!
-//! Needs one: `OVERDUE_TEST_KAFKA=host:port cargo test --release --test kafka_port`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,15 +10,13 @@ use overdue::runtime::port::{
     Answer, Committed, Error, Offsets, Outgoing, Partition, Polled, Port, Position, Target,
 };
 
+use crate::support::Kafka;
+
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The broker to try things on, or the word that there is none.
+/// The addresses of the broker that the tests share.
 fn broker() -> Option<String> {
-    let found = std::env::var("OVERDUE_TEST_KAFKA").ok().filter(|it| !it.is_empty());
-    if found.is_none() {
-        println!("SKIPPED: OVERDUE_TEST_KAFKA names no broker");
-    }
-    found
+    Kafka::shared().map(|kafka| kafka.bootstrap().to_owned())
 }
 
 /// Topics that no other test has.
@@ -388,6 +384,10 @@ fn a_changelog_is_read_past_control_records_to_its_end() {
     worker.until("the partitions are taken", |worker| worker.mine.len() == 2);
     worker.commit(0, &[0, 0], "one").expect("it commits");
     worker.begin(0, &[0, 0], "aborted").expect("it begins");
+    let until = Instant::now() + 10 * SECOND;
+    while worker.port.changelog_open(0) != Ok(3) {
+        assert!(Instant::now() < until, "the record that is aborted is not written");
+    }
     worker.port.abort().expect("it aborts");
     worker.commit(1, &[0, 0], "other").expect("it commits");
     for round in 0..3 {
@@ -537,4 +537,82 @@ fn the_same_port_works_on_the_broker_inside_the_process() {
     assert!(answers(&mut worker.port, 4).iter().all(|answer| answer.end.is_ok()));
     let tail = Tail::follow(mock.bootstrap(), &settings.breaches, From::Beginning).expect("it is read");
     assert_eq!(tail.poll(5 * SECOND), Some((b"k".to_vec(), b"late".to_vec())));
+}
+
+#[test]
+fn a_partition_given_up_early_is_released_when_it_is_asked_back() {
+    let Some(brokers) = broker() else { return };
+    let settings = fresh(&brokers);
+    create(&settings, 2);
+    let mut one = Worker::start(&settings);
+    one.until("it has both", |one| one.mine.len() == 2);
+    one.give_up(&[0, 1]);
+    feed(&settings, 0, 0, &["a"]);
+    feed(&settings, 0, 1, &["b"]);
+    let mut other = Worker::start(&KafkaSettings { worker: 1, ..settings.clone() });
+    let until = Instant::now() + 30 * SECOND;
+    while other.records.is_empty() {
+        assert!(Instant::now() < until, "the other gets nothing: {:?} {:?}", one.events, other.events);
+        one.step();
+        other.step();
+    }
+    assert_eq!(one.records, [], "what was given up is not read");
+    drop(one);
+    other.until("it has both", |other| other.records.len() == 2);
+}
+
+#[test]
+fn leaders_that_live_answer_while_another_is_silent() {
+    let Some(kafka) = Kafka::start(3) else { return };
+    let settings = fresh(kafka.bootstrap());
+    create(&settings, 6);
+    let partitions: Vec<_> = (0..6).collect();
+    let mut worker = Worker::start(&settings);
+    worker.port.probe(1, &partitions);
+    assert!(answers(&mut worker.port, 12).iter().all(|answer| answer.end.is_ok()));
+    kafka.pause(1);
+    for ticket in 2..4 {
+        worker.port.probe(ticket, &partitions);
+        let all = answers(&mut worker.port, 12);
+        some_are_silent(&all, ticket);
+    }
+    kafka.resume(1);
+}
+
+/// One answer for each place, of whom some have a log end and some do not.
+fn some_are_silent(all: &[Answer], ticket: u64) {
+    let places: std::collections::BTreeSet<_> = all.iter().map(|one| (one.topic, one.partition)).collect();
+    assert_eq!((all.len(), places.len()), (12, 12), "{all:?}");
+    assert!(all.iter().all(|one| one.ticket == ticket));
+    assert!(all.iter().any(|one| one.end.is_ok()), "{all:?}");
+    assert!(all.iter().any(|one| one.end.is_err()), "{all:?}");
+}
+
+/// Not a promise but a figure: `cargo test --release --test it -- --ignored --nocapture records_a_second`.
+#[test]
+#[ignore = "a measurement"]
+fn records_a_second() {
+    let Some(brokers) = broker() else { return };
+    let settings = fresh(&brokers);
+    create(&settings, 4);
+    let feeder = Feeder::connect(&brokers).expect("the feeder connects");
+    let value = [b'v'; 250];
+    for n in 0..1_000_000_u32 {
+        feeder.send(&settings.input_topics[0], &n.to_be_bytes(), &value).expect("it is queued");
+    }
+    feeder.flush(60 * SECOND).expect("the records are written");
+    let mut worker = Worker::start(&settings);
+    worker.until("the partitions are taken", |worker| worker.mine.len() == 4);
+    let (mut count, mut bytes) = (0, 0);
+    let begun = Instant::now();
+    while count < 1_000_000 {
+        let mut sink = |polled: Polled<'_>| {
+            if let Polled::Record(record) = polled {
+                count += 1;
+                bytes += record.value.map_or(0, <[u8]>::len);
+            }
+        };
+        worker.port.poll(Duration::from_millis(50), 10_000, &mut sink).expect("the poll succeeds");
+    }
+    println!("{count} records of {bytes} bytes in {:?}", begun.elapsed());
 }
