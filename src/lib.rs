@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod http;
+pub mod kafka;
 pub mod metrics;
 pub mod runtime;
 #[cfg(any(test, feature = "sim"))]

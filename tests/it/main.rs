@@ -3,4 +3,5 @@
 mod deploy;
 mod examples;
 mod kafka_helper;
+mod kafka_port;
 mod support;

@@ -1,0 +1,155 @@
+//! The port of a worker to a real cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::KafkaSettings;
+use super::changelog::Changelogs;
+use super::client::Trouble;
+use super::consumer::Group;
+use super::lookup::Lookup;
+use super::probe::{Probes, wall_clock};
+use super::producer::Producer;
+use crate::runtime::port::{
+    Answer, Bounds, Committed, Error, Offsets, Outgoing, Partition, Polled, Port, Position,
+};
+use crate::sla::instant::Instant;
+
+/// A worker's clients.
+///
+/// The group is left before the producer goes: an open transaction is never committed by leaving.
+pub struct KafkaPort {
+    topics: Vec<String>,
+    group: Group,
+    producer: Producer,
+    changelogs: Changelogs,
+    lookup: Lookup,
+    probes: Probes,
+    trouble: Arc<Trouble>,
+}
+
+impl KafkaPort {
+    /// Connects, ends what a predecessor of the same name left open, and joins the group.
+    /// [`Error::NotYet`] where nobody answers in time; then it can be tried again.
+    pub fn new(settings: KafkaSettings) -> Result<KafkaPort, Error> {
+        let trouble = Arc::new(Trouble::default());
+        Ok(KafkaPort {
+            // The producer first: no partition is asked for by a worker that could not commit.
+            producer: Producer::start(&settings, &trouble)?,
+            changelogs: Changelogs::new(&settings, &trouble)?,
+            lookup: Lookup::new(&settings, &trouble)?,
+            probes: Probes::start(&settings, &trouble)?,
+            group: Group::join(&settings, &trouble)?,
+            topics: settings.input_topics,
+            trouble,
+        })
+    }
+
+    /// What the clients are struggling with at the moment, if anything.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.recent()
+    }
+
+    /// First and end offset of the changelog's partition.
+    fn changelog_bounds(&self, partition: Partition) -> Result<Bounds, Error> {
+        let topic = [self.changelogs.topic().to_owned()];
+        let bounds = self.lookup.bounds(&topic, partition)?;
+        bounds.first().copied().ok_or_else(|| Error::NotYet("no answer about the changelog".into()))
+    }
+}
+
+impl Port for KafkaPort {
+    fn now(&self) -> Instant {
+        wall_clock()
+    }
+
+    fn poll(&mut self, wait: Duration, max: usize, sink: &mut dyn FnMut(Polled<'_>)) -> Result<(), Error> {
+        self.producer.serve();
+        self.group.poll(wait, max, sink)
+    }
+
+    fn accept(&mut self, _partitions: &[Partition]) -> Result<(), Error> {
+        self.group.accept()
+    }
+
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), Error> {
+        self.group.release(partitions)
+    }
+
+    fn take(&mut self, partition: Partition, from: &[Position]) -> Result<(), Error> {
+        self.group.take(partition, from)
+    }
+
+    fn rewind(&mut self, partition: Partition, to: &[Position]) -> Result<(), Error> {
+        self.group.rewind(partition, to)
+    }
+
+    fn positions(&mut self, partition: Partition) -> Result<Vec<Position>, Error> {
+        self.group.positions(partition)
+    }
+
+    fn committed(&mut self, partition: Partition, wait: Duration) -> Result<Vec<Option<Committed>>, Error> {
+        self.group.committed(partition, wait)
+    }
+
+    fn bounds(&mut self, partition: Partition) -> Result<Vec<Bounds>, Error> {
+        self.lookup.bounds(&self.topics, partition)
+    }
+
+    fn changelog_open(&mut self, partition: Partition) -> Result<i64, Error> {
+        let bounds = self.changelog_bounds(partition)?;
+        self.changelogs.open(partition, bounds.first)?;
+        Ok(bounds.end)
+    }
+
+    fn changelog_read(
+        &mut self,
+        partition: Partition,
+        wait: Duration,
+        sink: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
+    ) -> Result<i64, Error> {
+        self.changelogs.read(partition, wait, sink)
+    }
+
+    fn changelog_close(&mut self, partition: Partition) {
+        self.changelogs.close(partition);
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.producer.begin(self.group.metadata())
+    }
+
+    fn refresh_group(&mut self) {
+        self.producer.refresh(self.group.metadata());
+    }
+
+    fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
+        self.producer.send(record)
+    }
+
+    fn send_offsets(&mut self, offsets: &[Offsets]) -> Result<(), Error> {
+        self.producer.send_offsets(offsets)
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.producer.commit()
+    }
+
+    fn abort(&mut self) -> Result<(), Error> {
+        self.producer.abort()
+    }
+
+    fn reinit(&mut self) -> Result<(), Error> {
+        self.producer.restart()
+    }
+
+    fn probe(&mut self, ticket: u64, partitions: &[Partition]) {
+        if let Err(error) = self.probes.ask(ticket, partitions) {
+            self.trouble.see("probe", &error.to_string());
+        }
+    }
+
+    fn answers(&mut self, sink: &mut dyn FnMut(Answer)) {
+        self.probes.take(sink);
+    }
+}

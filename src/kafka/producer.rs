@@ -1,0 +1,276 @@
+//! The worker's transactional producer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::client::{Configs, Context, Trouble};
+use super::{COMMIT_TIMEOUT, INIT_TIMEOUT, KafkaSettings, TRANSACTION_TIMEOUT, error, ffi};
+use crate::runtime::port::{Error, Offsets, Outgoing, Target};
+
+/// How many records go out between two looks at the delivery reports.
+const SENDS_PER_SERVE: u32 = 512;
+
+/// Remembers that a record was not delivered.
+struct Deliveries {
+    base: Context,
+    failed: Mutex<Option<String>>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        self.base.log(level, fac, log_message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.base.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        use rdkafka::Message;
+        if let Err((e, message)) = result {
+            let text = format!("writing to `{}`: {}", message.topic(), error::text(e));
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+        }
+    }
+}
+
+/// The producer; none while it could not be started.
+pub struct Producer {
+    config: ClientConfig,
+    trouble: Arc<Trouble>,
+    topics: Topics,
+    inputs: Vec<String>,
+    producer: Option<BaseProducer<Deliveries>>,
+    group: Option<ffi::GroupMetadata>,
+    sends: u32,
+}
+
+/// The names of the topics that are written to.
+struct Topics {
+    breaches: String,
+    outcomes: Option<String>,
+    dead_letter: String,
+    changelog: String,
+}
+
+impl Producer {
+    /// Starts a producer; what another of its name left open has ended then.
+    pub fn start(settings: &KafkaSettings, trouble: &Arc<Trouble>) -> Result<Producer, Error> {
+        let mut producer = Producer {
+            config: Configs::of(settings).producer(&transactional_id(settings)),
+            trouble: Arc::clone(trouble),
+            topics: Topics {
+                breaches: settings.breaches.clone(),
+                outcomes: settings.outcomes.clone(),
+                dead_letter: settings.dead_letter.clone(),
+                changelog: settings.changelog.clone(),
+            },
+            inputs: settings.input_topics.clone(),
+            producer: None,
+            group: None,
+            sends: 0,
+        };
+        producer.restart()?;
+        Ok(producer)
+    }
+
+    /// Drops the producer and starts another of the same name.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.producer = None;
+        self.group = None;
+        let context = Deliveries { base: Context::new("producer", &self.trouble), failed: Mutex::new(None) };
+        let producer = self.config.create_with_context(context);
+        let producer = producer.map_err(|e| error::of_creation("creating the producer", &e))?;
+        initialise(&producer)?;
+        self.producer = Some(producer);
+        Ok(())
+    }
+
+    /// Begins a transaction fenced by this metadata.
+    pub fn begin(&mut self, group: Option<ffi::GroupMetadata>) -> Result<(), Error> {
+        let producer = self.running()?;
+        producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        producer.begin_transaction().map_err(|e| error::of_transaction("beginning a transaction", &e))?;
+        self.group = group;
+        Ok(())
+    }
+
+    /// Fences the transaction by newer metadata.
+    pub fn refresh(&mut self, group: Option<ffi::GroupMetadata>) {
+        self.group = group;
+    }
+
+    /// Adds a record; where the queue is full, waits for the broker to take some.
+    pub fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
+        let (topic, partition) = self.destination(record.target)?;
+        let producer = self.running()?;
+        let mut base = BaseRecord::<[u8], [u8]>::to(topic);
+        base.partition = partition;
+        base.key = record.key;
+        base.payload = record.value;
+        base.headers = headers(record.headers);
+        enqueue(producer, base).map_err(|e| error::of_transaction(&format!("writing to `{topic}`"), &e))?;
+        self.sends = self.sends.wrapping_add(1);
+        if self.sends.is_multiple_of(SENDS_PER_SERVE) {
+            self.serve();
+        }
+        Ok(())
+    }
+
+    fn destination(&self, target: Target) -> Result<(&str, Option<i32>), Error> {
+        match target {
+            Target::Breaches => Ok((&self.topics.breaches, None)),
+            Target::DeadLetter => Ok((&self.topics.dead_letter, None)),
+            Target::Changelog(partition) => Ok((&self.topics.changelog, Some(partition))),
+            Target::Outcomes => match &self.topics.outcomes {
+                Some(topic) => Ok((topic, None)),
+                None => {
+                    Err(Error::Fatal("writing an outcome, and no topic for outcomes is configured".into()))
+                }
+            },
+        }
+    }
+
+    /// Adds offsets. Refuses what would not be fenced: no offsets at all, or offsets of no member.
+    pub fn send_offsets(&mut self, offsets: &[Offsets]) -> Result<(), Error> {
+        let what = "adding offsets to a transaction";
+        let list = self.offset_list(offsets).map_err(|e| error::of_transaction(what, &e))?;
+        let Some(group) = self.group.as_ref().filter(|group| group.is_member() && list.count() > 0) else {
+            return Err(Error::Transaction(format!("{what}: this worker is not a member of the group now")));
+        };
+        let sent = ffi::send_offsets(self.running()?.client(), &list, group, COMMIT_TIMEOUT);
+        sent.map_err(|failure| match failure.code {
+            code if error::fences(code) => Error::Fenced(format!("{what}: {}", failure.text)),
+            _ => Error::Transaction(format!("{what}: {}", failure.text)),
+        })
+    }
+
+    fn offset_list(&self, offsets: &[Offsets]) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len() * self.inputs.len());
+        for one in offsets {
+            for (topic, position) in self.inputs.iter().zip(&one.positions) {
+                let mut element = list.add_partition(topic, one.partition);
+                element.set_offset(Offset::Offset(position.offset))?;
+                element.set_metadata(&one.nonce);
+                ffi::set_last_leader_epoch(&mut list, position.leader_epoch);
+            }
+        }
+        Ok(list)
+    }
+
+    /// Commits. `commit_transaction` of rust-rdkafka 0.39 polls for 100 ms while anything is on its way, so
+    /// the records are waited for here first.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        let what = "committing a transaction";
+        let producer = self.running()?;
+        drain(producer, what)?;
+        if let Some(text) = producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(Error::Transaction(text));
+        }
+        producer.commit_transaction(COMMIT_TIMEOUT).map_err(|e| error::of_transaction(what, &e))
+    }
+
+    /// Aborts. `abort_transaction` waits for delivery reports that only polling takes away, so the records
+    /// are thrown away and waited for here first.
+    pub fn abort(&mut self) -> Result<(), Error> {
+        let what = "aborting a transaction";
+        let producer = self.running()?;
+        producer.purge(PurgeConfig::default().queue());
+        drain(producer, what)?;
+        producer.abort_transaction(COMMIT_TIMEOUT).map_err(|e| error::of_transaction(what, &e))
+    }
+
+    /// Takes delivery reports and log lines.
+    pub fn serve(&self) {
+        if let Some(producer) = &self.producer {
+            producer.poll(Duration::ZERO);
+        }
+    }
+
+    fn running(&self) -> Result<&BaseProducer<Deliveries>, Error> {
+        self.producer.as_ref().ok_or_else(|| Error::Transaction("the producer has not been started".into()))
+    }
+}
+
+/// `{group}-{instance}-{worker}`, which a restart has again and so ends what its predecessor left open; a
+/// process without a name draws one.
+fn transactional_id(settings: &KafkaSettings) -> String {
+    let KafkaSettings { group, instance, worker, .. } = settings;
+    match instance.as_str() {
+        "" => format!("{group}-{:016x}-{worker}", random()),
+        name => format!("{group}-{name}-{worker}"),
+    }
+}
+
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+fn initialise(producer: &BaseProducer<Deliveries>) -> Result<(), Error> {
+    let what = "starting the producer";
+    let until = Instant::now() + INIT_TIMEOUT;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match producer.init_transactions(left.min(Duration::from_secs(10))) {
+            Ok(()) => return Ok(()),
+            Err(e) if left.is_zero() => return Err(Error::NotYet(format!("{what}: {}", error::text(&e)))),
+            Err(KafkaError::Transaction(e)) if e.is_retriable() => producer.poll(Duration::from_millis(100)),
+            Err(e) => return Err(refused(what, &e)),
+        }
+    }
+}
+
+fn refused(what: &str, error: &KafkaError) -> Error {
+    match error::of_question(what, error) {
+        Error::NotYet(text) if error.rdkafka_error_code().is_some_and(error::fences) => Error::Fenced(text),
+        other => other,
+    }
+}
+
+fn enqueue(
+    producer: &BaseProducer<Deliveries>,
+    mut record: BaseRecord<'_, [u8], [u8]>,
+) -> Result<(), KafkaError> {
+    let until = Instant::now() + TRANSACTION_TIMEOUT;
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(Code::QueueFull), back)) if Instant::now() < until => {
+                record = back;
+                producer.poll(Duration::from_millis(10));
+            }
+            Err((e, _)) => return Err(e),
+        }
+    }
+}
+
+fn drain(producer: &BaseProducer<Deliveries>, what: &str) -> Result<(), Error> {
+    let until = Instant::now() + COMMIT_TIMEOUT;
+    while producer.in_flight_count() > 0 {
+        if Instant::now() >= until {
+            let left = producer.in_flight_count();
+            return Err(Error::Transaction(format!("{what}: {left} records have not been acknowledged")));
+        }
+        producer.poll(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn headers(all: &[(&str, Option<&[u8]>)]) -> Option<OwnedHeaders> {
+    (!all.is_empty()).then(|| {
+        let empty = OwnedHeaders::new_with_capacity(all.len());
+        all.iter().fold(empty, |headers, (key, value)| headers.insert(Header { key, value: *value }))
+    })
+}
