@@ -552,3 +552,141 @@ impl From<Outgoing<'_>> for Payload {
         Payload { key: record.key.map(<[u8]>::to_vec), value: record.value.map(<[u8]>::to_vec), headers }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::{Rc, Weak};
+    use std::time::Duration;
+
+    use super::{Others, SimPort};
+    use crate::runtime::port::{Answer, Error, Offsets, Outgoing, Polled, Port, Position, Target};
+    use crate::sim::cluster::{Cluster, Shape, Shared, TopicName};
+    use crate::sim::log::Payload;
+
+    struct Nobody;
+
+    impl Others for Nobody {
+        fn act(&self, _: usize, _: Option<i64>) {}
+    }
+
+    fn cluster() -> Shared {
+        Rc::new(RefCell::new(Cluster::new(1, Shape { partitions: 1, ..Shape::default() })))
+    }
+
+    fn port(cluster: &Shared, name: &str) -> SimPort {
+        let nobody: Weak<dyn Others> = Weak::<Nobody>::new();
+        SimPort::new(cluster, nobody, 0, name.to_owned())
+    }
+
+    /// Polls until the group gives the partition.
+    fn joined(cluster: &Shared, port: &mut SimPort) {
+        let mut given = false;
+        while !given {
+            cluster.borrow_mut().advance(10);
+            let mut answer = None;
+            let polled = port.poll(Duration::ZERO, 1, &mut |p| answer = assigned(&p));
+            assert_eq!(polled, Ok(()));
+            if let Some(partitions) = answer {
+                assert_eq!(port.accept(&partitions), Ok(()));
+                given = !partitions.is_empty();
+            }
+        }
+    }
+
+    fn assigned(polled: &Polled<'_>) -> Option<Vec<i32>> {
+        if let Polled::Assigned(partitions) = polled { Some(partitions.clone()) } else { None }
+    }
+
+    fn record() -> Outgoing<'static> {
+        Outgoing { target: Target::Breaches, key: Some(b"k"), value: None, headers: &[] }
+    }
+
+    fn offsets() -> [Offsets; 1] {
+        let positions = vec![Position { offset: 0, leader_epoch: -1 }];
+        [Offsets { partition: 0, positions, nonce: "n".to_owned() }]
+    }
+
+    #[test]
+    fn a_transaction_that_timed_out_finds_itself_fenced() {
+        let cluster = cluster();
+        let mut port = port(&cluster, "a");
+        joined(&cluster, &mut port);
+        assert_eq!(port.begin(), Ok(()));
+        assert_eq!(port.send_offsets(&offsets()), Ok(()));
+        cluster.borrow_mut().advance(60_000);
+        assert!(matches!(port.commit(), Err(Error::Fenced(_))));
+        assert_eq!(port.reinit(), Ok(()));
+        assert_eq!(port.begin(), Ok(()));
+    }
+
+    #[test]
+    fn committed_waits_for_a_predecessor_and_initialising_its_name_frees_it() {
+        let cluster = cluster();
+        let mut first = port(&cluster, "a");
+        joined(&cluster, &mut first);
+        assert_eq!(first.begin(), Ok(()));
+        assert_eq!(first.send_offsets(&offsets()), Ok(()));
+        let mut second = port(&cluster, "b");
+        assert!(matches!(second.committed(0, Duration::ZERO), Err(Error::NotYet(_))));
+        let _restarted = port(&cluster, "a");
+        assert_eq!(second.committed(0, Duration::ZERO), Ok(vec![None]));
+        assert!(matches!(first.commit(), Err(Error::Fenced(_))));
+    }
+
+    #[test]
+    fn a_commit_outlives_a_rebalance_only_under_metadata_read_anew() {
+        for fresh in [true, false] {
+            let cluster = cluster();
+            let (mut first, mut second) = (port(&cluster, "a"), port(&cluster, "b"));
+            joined(&cluster, &mut first);
+            assert_eq!(first.begin(), Ok(()));
+            assert_eq!(first.send(record()), Ok(()));
+            while first.metadata == cluster.borrow_mut().group.client(first.client()).metadata {
+                assert_eq!(second.poll(Duration::ZERO, 1, &mut |_| {}), Ok(()));
+                cluster.borrow_mut().advance(10);
+            }
+            if fresh {
+                first.refresh_group();
+            }
+            assert_eq!(first.send_offsets(&offsets()).is_ok(), fresh);
+        }
+    }
+
+    #[test]
+    fn an_expired_member_has_no_generation_to_begin_under() {
+        let cluster = cluster();
+        let mut port = port(&cluster, "a");
+        joined(&cluster, &mut port);
+        cluster.borrow_mut().freeze(port.client(), true);
+        cluster.borrow_mut().advance(60_000);
+        cluster.borrow_mut().freeze(port.client(), false);
+        cluster.borrow_mut().advance(10);
+        assert!(matches!(port.begin(), Err(Error::NotYet(_))));
+    }
+
+    #[test]
+    fn a_probe_covers_all_that_was_in_the_log_when_its_clock_was_read() {
+        let cluster = cluster();
+        let mut port = port(&cluster, "a");
+        for ticket in 0..200 {
+            let before = cluster.borrow_mut().log(TopicName::Input(0), 0).bounds().end;
+            let asked = port.now();
+            port.probe(ticket, &[0]);
+            cluster.borrow_mut().advance(100);
+            let now = cluster.borrow().now();
+            cluster.borrow_mut().log_mut(TopicName::Input(0), 0).append(
+                Payload::default(),
+                now,
+                Some(ticket),
+            );
+            cluster.borrow_mut().advance(2_000);
+            let mut answers: Vec<Answer> = Vec::new();
+            port.answers(&mut |answer| answers.push(answer));
+            let ends: Vec<_> =
+                answers.iter().filter_map(|a| a.end.as_ref().ok()).map(|end| end.offset).collect();
+            assert!(matches!(ends[..], [end] if end == before || end == before + 1), "{ends:?}");
+            assert_eq!((answers[0].ticket, answers[0].asked_at), (ticket, asked));
+        }
+    }
+}

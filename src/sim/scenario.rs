@@ -100,9 +100,11 @@ impl<W: Process + 'static> Scenario<W> {
     }
 
     /// Runs the rough phase, then the quiet one: no more faults, all processes alive, time past
-    /// everything that is due. The error says what went wrong, and the trace is printed.
-    pub fn run(&self) -> Result<(), String> {
-        let outcome = self.world.rough().and_then(|()| self.world.quiet());
+    /// everything that is due; then looks at what is there. The error says what went wrong. A seed that
+    /// was asked for by `OVERDUE_SEED` prints its trace with it.
+    pub fn judge<T>(&self, look: impl FnOnce(&Cluster) -> Result<T, String>) -> Result<T, String> {
+        let ran = self.world.rough().and_then(|()| self.world.quiet());
+        let outcome = ran.and_then(|()| look(&self.cluster().borrow()));
         if outcome.is_err() && std::env::var_os("OVERDUE_SEED").is_some() {
             eprintln!("{}", self.cluster().borrow().trace());
         }
