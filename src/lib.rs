@@ -7,6 +7,7 @@ pub mod http;
 pub mod kafka;
 pub mod metrics;
 pub mod runtime;
+pub mod serve;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod sla;

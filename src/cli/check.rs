@@ -15,7 +15,7 @@ use crate::sla::policy::{
 /// Exit code of a bad configuration, as in `sysexits.h`.
 const EXIT_CONFIG: u8 = 78;
 /// Read where no other file is named.
-const CONFIG_FILE: &str = "overdue.yaml";
+pub(super) const CONFIG_FILE: &str = "overdue.yaml";
 
 /// Validate configuration and policies offline.
 #[derive(Debug, clap::Args)]

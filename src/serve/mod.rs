@@ -1,0 +1,194 @@
+//! A running service: its workers, its HTTP listener, and how it ends.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::config::{self, Config};
+use crate::http;
+use crate::kafka::admin::{self, Layout};
+use crate::kafka::{KafkaPort, KafkaSettings};
+use crate::metrics::Metrics;
+use crate::runtime::port::Error;
+use crate::runtime::service::Service;
+use crate::runtime::shared::{Board, Health, InputTopic, Shared};
+use crate::sla::engine;
+use crate::sla::instant::Instant;
+use crate::sla::policy::Rules;
+use crate::wire::decode;
+use crate::wire::encode::Encoder;
+use crate::wire::routing::Partitioner;
+
+/// Brokers that cannot be reached are tried again after this time.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Why a service ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It is not set up for what it found.
+    #[error("{0}")]
+    Refused(String),
+    /// It could not go on.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Refused(why) => Failure::Refused(why),
+            other => Failure::Failed(other.to_string()),
+        }
+    }
+}
+
+/// The wall clock of this machine.
+pub fn wall_clock() -> Instant {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Instant::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Resolves when the process is asked to end; asked twice, it ends at once.
+pub async fn asked_to_end() {
+    signalled().await;
+    tokio::spawn(async {
+        signalled().await;
+        std::process::exit(130);
+    });
+}
+
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// How a service reaches Kafka, for one of its workers.
+pub fn kafka_settings(config: &Config, worker: usize) -> KafkaSettings {
+    KafkaSettings {
+        brokers: config.kafka.brokers.clone(),
+        group: config.kafka.group.clone(),
+        instance: config.kafka.instance.clone().unwrap_or_default(),
+        worker,
+        properties: config.kafka.properties.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        input_topics: config.input.topics.clone(),
+        breaches: config.output.breaches.clone(),
+        outcomes: config.output.outcomes.clone(),
+        dead_letter: config.output.dead_letter.clone(),
+        changelog: config.changelog.clone(),
+    }
+}
+
+/// Looks at the topics and makes what is missing, for as long as it takes the brokers to answer.
+pub async fn prepare_topics(config: &Config) -> Result<Layout, Failure> {
+    loop {
+        let (settings, create) = (kafka_settings(config, 0), config.kafka.create_topics);
+        let prepared = tokio::task::spawn_blocking(move || admin::prepare(&settings, create)).await;
+        match prepared.map_err(|error| Failure::Failed(error.to_string()))? {
+            Ok(layout) => return Ok(layout),
+            Err(admin::Error::Refused(why)) => return Err(Failure::Refused(why)),
+            Err(admin::Error::NotYet(why)) => {
+                tracing::warn!(why, "the brokers cannot be used; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// How many workers a configuration asks for, of so many partitions.
+pub fn worker_count(config: &Config, partitions: i32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = if config.workers == 0 { cores } else { config.workers };
+    wanted.clamp(1, usize::try_from(partitions).unwrap_or(1).max(1))
+}
+
+/// Puts together what the workers have in common.
+pub fn share(config: &Config, layout: &Layout, board_rows: usize) -> Result<Arc<Shared>, Failure> {
+    let policies = Arc::new(config.policies.policies.clone());
+    let metrics = Metrics::new(&policies, &config.input.topics).map_err(|e| Failure::Failed(e.to_string()))?;
+    let ids = layout.topic_ids.clone().unwrap_or_default();
+    let topic = |(index, name): (usize, &String)| InputTopic { name: name.clone(), id: ids.get(index).cloned() };
+    Ok(Arc::new(Shared {
+        rules: Arc::new(Rules::new(Arc::clone(&policies))),
+        engine: engine::Settings {
+            grace_ms: config.input.grace_ms,
+            lateness_max_ms: config.input.lateness_max_ms,
+            facts_max: config.input.facts_max,
+            retention_closed_ms: config.retention.closed_ms,
+            retention_idle_ms: config.retention.idle_ms,
+        },
+        decode: decode::Settings { future_skew_max_ms: config.input.future_skew_max_ms, are_files: false },
+        encoder: Encoder::new(policies, config.input.topics.clone()),
+        topics: config.input.topics.iter().enumerate().map(topic).collect(),
+        partitions: layout.partitions,
+        is_keyed_by_lead: config.input.keyed_by == config::KeyedBy::LeadId,
+        partitioner: match config.input.partitioner {
+            config::Partitioner::Auto => None,
+            config::Partitioner::Murmur2 => Some(Partitioner::Murmur2),
+            config::Partitioner::Crc32 => Some(Partitioner::Crc32),
+            config::Partitioner::Other => Some(Partitioner::Other),
+        },
+        ignores_unknown_types: config.input.unknown_types == config::UnknownTypes::Ignore,
+        writes_outcomes: config.output.outcomes.is_some(),
+        commit_interval_ms: config.commit_interval_ms,
+        metrics,
+        health: Health::new(worker_count(config, layout.partitions)),
+        board: Board::new(board_rows),
+    }))
+}
+
+/// Binds the address that metrics and health are asked at.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::Failed(format!("`http.listen`: {address} cannot be listened at: {error}")))
+}
+
+/// Runs workers and listener until `end` resolves or a worker ends by itself.
+pub async fn serve(
+    config: &Config,
+    shared: &Arc<Shared>,
+    listener: TcpListener,
+    end: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let ended = Arc::new(Notify::new());
+    let settings = kafka_settings(config, 0);
+    let connect = move |worker| connect(&KafkaSettings { worker, ..settings.clone() });
+    let notify = Arc::clone(&ended);
+    let workers = worker_count(config, shared.partitions);
+    let service = Service::start(shared, workers, connect, move || notify.notify_one());
+    let service = service.map_err(|error| Failure::Failed(format!("no thread can be started: {error}")))?;
+    let closed = Arc::new(Notify::new());
+    let close = Arc::clone(&closed);
+    let http = tokio::spawn(http::serve(listener, Arc::clone(shared), wall_clock, async move {
+        close.notified().await;
+    }));
+    tokio::select! {
+        () = end => tracing::info!("ending: the last transaction is committed and the group left"),
+        () = ended.notified() => {}
+    }
+    let stopped = tokio::task::spawn_blocking(|| service.stop()).await;
+    closed.notify_one();
+    http.abort();
+    stopped.map_err(|error| Failure::Failed(error.to_string()))?.map_err(Failure::from)
+}
+
+/// Connects a worker, for as long as it takes the brokers to answer.
+fn connect(settings: &KafkaSettings) -> Result<KafkaPort, Error> {
+    loop {
+        match KafkaPort::new(settings.clone()) {
+            Err(Error::NotYet(why)) => {
+                tracing::warn!(worker = settings.worker, why, "the brokers cannot be used; trying again");
+                std::thread::sleep(RETRY);
+            }
+            connected => return connected,
+        }
+    }
+}
