@@ -5,6 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod http;
 pub mod metrics;
+pub mod replay;
 pub mod runtime;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
