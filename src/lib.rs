@@ -6,6 +6,7 @@ pub mod demo;
 pub mod http;
 pub mod kafka;
 pub mod metrics;
+pub mod replay;
 pub mod runtime;
 pub mod serve;
 #[cfg(any(test, feature = "sim"))]

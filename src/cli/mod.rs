@@ -1,3 +1,76 @@
-//! One file a command.
+//! The command line: one file a command, each with its arguments and `run`.
 
 pub mod check;
+pub mod replay;
+
+use std::process::ExitCode;
+
+use crate::config::Problems;
+use clap::{Parser, Subcommand};
+
+/// Says the moment a promise to a sales lead lapses.
+#[derive(Debug, Parser)]
+#[command(
+    name = "overdue",
+    version,
+    about,
+    long_about = "Says the moment a promise to a sales lead lapses.\n\n\
+        Sales events in; breaches and figures out. A breach is spoken once no event that would disprove it can \
+        come any more.",
+    after_help = "Exit codes: 0 ok, 1 findings, 2 usage or a file that cannot be read or written, \
+        78 bad configuration.",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Replay(replay::Args),
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Refused(#[from] Problems),
+    /// Something could not be read, written or understood.
+    #[error("{0}")]
+    Failed(String),
+    /// Whoever read the output has gone.
+    #[error("nobody reads the output")]
+    NobodyReads,
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::Refused(_) => ExitCode::from(78),
+            Failure::Failed(_) => ExitCode::from(2),
+            Failure::NobodyReads => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Check(args) => check::check(&args),
+        Command::Replay(args) => exit_code(replay::run(&args)),
+    }
+}
+
+/// Says why a command failed, if it did.
+fn exit_code(done: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = done else { return ExitCode::SUCCESS };
+    match &failure {
+        Failure::NobodyReads => {}
+        Failure::Refused(problems) => eprintln!("{problems}"),
+        Failure::Failed(why) => eprintln!("error: {why}"),
+    }
+    failure.exit_code()
+}

@@ -1,0 +1,282 @@
+//! The engine at work on a finished log: facts in, lines and figures out, in the order of dates.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::Error;
+use super::clocks::{self, Running};
+use super::figures::Figures;
+use super::input::Event;
+use super::output::Outputs;
+use super::report::{Reading, Report};
+use crate::sla::engine::{Applied, Arrival, Effects, Engine, Output, Saying, Settings};
+use crate::sla::fact::Fact;
+use crate::sla::instant::Instant;
+use crate::sla::policy::Rules;
+use crate::sla::store::RejectedAt;
+use crate::sla::timeline::Step;
+use crate::wire::decode::Reason;
+use crate::wire::encode::Encoder;
+use crate::wire::record::Topic;
+
+/// Longer than any log: no lead is forgotten.
+const RETENTION_MS: i64 = i64::MAX / 4;
+
+/// Nothing comes late, so a fact is folded as soon as it is judged; before that, none is.
+const SETTINGS: Settings = Settings {
+    grace_ms: 0,
+    lateness_max_ms: 0,
+    facts_max: usize::MAX,
+    retention_closed_ms: RETENTION_MS,
+    retention_idle_ms: RETENTION_MS,
+};
+
+/// A rejected line that names its lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    lead_id: String,
+    file: Topic,
+    line: u64,
+}
+
+impl Reject {
+    /// Of a line that names its lead.
+    pub fn of(file: Topic, line: u64, lead_id: Option<&str>) -> Option<Reject> {
+        Some(Reject { lead_id: lead_id?.to_owned(), file, line })
+    }
+
+    /// By argument, then line.
+    pub fn place(&self) -> (Topic, u64) {
+        (self.file, self.line)
+    }
+}
+
+/// The engine, and what was seen of each lead.
+pub struct Judge<'a> {
+    engine: Engine,
+    encoder: &'a Encoder,
+    effects: Effects,
+    /// Hashes of the identities of each lead's facts, folded ones included, by slot.
+    seen: Vec<Seen>,
+    figures: Figures,
+}
+
+impl<'a> Judge<'a> {
+    /// Knows no lead but those of rejected lines.
+    pub fn new(rules: &Arc<Rules>, encoder: &'a Encoder, rejects: &[Reject]) -> Judge<'a> {
+        let mut judge = Judge {
+            engine: Engine::new(Arc::clone(rules), SETTINGS),
+            encoder,
+            effects: Effects::default(),
+            seen: Vec::new(),
+            figures: Figures::new(&rules.policies),
+        };
+        judge.mark(rejects);
+        judge
+    }
+
+    /// Marks the leads of rejected lines.
+    pub fn mark(&mut self, rejects: &[Reject]) {
+        for reject in rejects {
+            let at = RejectedAt {
+                recorded_at: None,
+                topic: reject.file,
+                partition: 0,
+                offset: reject.line as i64,
+            };
+            self.engine.mark_rejected(&reject.lead_id, at, arrival(Instant::MIN));
+        }
+        self.keep();
+    }
+
+    /// Whether a fact is new to its lead as far as can be told, or the same as one that is still there and
+    /// has its time. Rule F2.
+    pub fn is_first_or_kept(&self, lead_id: &str, fact: &Fact) -> bool {
+        let store = self.engine.store();
+        let Some(slot) = store.find(lead_id) else { return true };
+        let is_seen = self.seen.get(slot as usize).is_some_and(|seen| seen.contains(fact.identity_hash()));
+        let is_kept = |known: &Fact| known.time == fact.time && known.is_same_as(fact);
+        !is_seen || store.lead(slot).facts.as_slice().iter().any(is_kept)
+    }
+
+    /// Remembers the identity of a fact for [`Judge::is_first_or_kept`].
+    pub fn remember(&mut self, lead_id: &str, identity_hash: u32) {
+        let Some(slot) = self.engine.store().find(lead_id) else { return };
+        let index = slot as usize;
+        if self.seen.len() <= index {
+            self.seen.resize_with(index + 1, Seen::default);
+        }
+        self.seen[index].insert(identity_hash);
+    }
+
+    /// Takes an event in and counts what became of it.
+    pub fn take(&mut self, event: Event<'_>, file: &str, line: u64, reading: &mut Reading) -> bool {
+        let time = event.fact.time;
+        let applied = self.engine.apply(event.lead_id, event.fact, arrival(time));
+        match applied {
+            Applied::New { .. } => reading.latest = reading.latest.max(Some(time)),
+            Applied::Duplicate => reading.duplicates += 1,
+            Applied::Conflicting => reading.conflicting += 1,
+            Applied::TooLate => {
+                reading.reject(file, line, Reason::TooLate, "what it could change is settled")
+            }
+            Applied::Merged => reading.reject(file, line, Reason::Merged, "its lead is merged into another"),
+        }
+        matches!(applied, Applied::New { .. })
+    }
+
+    /// Makes what was taken in stay, so that nothing is remembered to undo it.
+    pub fn keep(&mut self) {
+        self.engine.store_mut().commit();
+    }
+
+    /// Sets the latest event and counts as rejected what follows a merge, in whatever order it was read.
+    pub fn recount(&self, reading: &mut Reading) {
+        let store = self.engine.store();
+        reading.latest = None;
+        for slot in store.slots() {
+            let lead = store.lead(slot);
+            let facts = lead.facts.as_slice();
+            let counting =
+                facts.partition_point(|fact| lead.merged_at.is_none_or(|merged| fact.time <= merged));
+            reading.count_rejected(Reason::Merged, (facts.len() - counting) as u64);
+            reading.latest = reading.latest.max(facts[..counting].last().map(|fact| fact.time));
+        }
+    }
+
+    /// Speaks everything dated at or before `horizon`, date by date.
+    pub fn advance(&mut self, horizon: Instant, outputs: &mut Outputs) -> Result<(), Error> {
+        self.engine.plan(usize::MAX, &mut self.effects);
+        while let Some(due) = self.engine.next_due().filter(|due| *due <= horizon) {
+            self.engine.advance(due, usize::MAX, &mut self.effects);
+            self.speak(outputs)?;
+        }
+        self.engine.advance(horizon, usize::MAX, &mut self.effects);
+        self.speak(outputs)?;
+        self.keep();
+        Ok(())
+    }
+
+    /// Speaks what is left, then says which clocks run.
+    pub fn finish(
+        mut self,
+        until: Option<Instant>,
+        reading: Reading,
+        is_in_order: bool,
+        outputs: &mut Outputs,
+    ) -> Result<Report, Error> {
+        if let Some(until) = until {
+            self.advance(until, outputs)?;
+            for clock in &self.running() {
+                self.figures.count_running(&clock.clock, until);
+                if let Some(sink) = &mut outputs.clocks {
+                    sink.line(|into| {
+                        clocks::write_running(&self.engine.rules().policies, clock, until, into)
+                    })?;
+                }
+            }
+        }
+        let store = self.engine.store();
+        let has_facts = |slot: &u32| {
+            let lead = store.lead(*slot);
+            lead.base.is_some() || !lead.facts.as_slice().is_empty()
+        };
+        let leads = store.slots().filter(has_facts).count();
+        Ok(Report::new(reading, until, is_in_order, leads, self.figures.rows()))
+    }
+
+    /// The clocks that run, by lead, start and objective.
+    fn running(&self) -> Vec<Running> {
+        let store = self.engine.store();
+        let mut running = Vec::new();
+        for slot in store.slots() {
+            let context = self.engine.context(slot);
+            let clocks = self.engine.clocks(slot).into_iter().filter(|clock| clock.end.is_none());
+            running.extend(clocks.map(|clock| Running {
+                lead_id: Arc::clone(store.id(slot)),
+                context: Arc::clone(&context),
+                clock,
+            }));
+        }
+        let policies = &self.engine.rules().policies;
+        running.sort_by(|a, b| a.order(policies).cmp(&b.order(policies)));
+        running
+    }
+
+    fn speak(&mut self, outputs: &mut Outputs) -> Result<(), Error> {
+        self.effects.started.clear();
+        let mut spoken = std::mem::take(&mut self.effects.outputs);
+        spoken.sort_by(|a, b| order(a).cmp(&order(b)));
+        for output in spoken.drain(..) {
+            self.say(&output, outputs)?;
+        }
+        self.effects.outputs = spoken;
+        Ok(())
+    }
+
+    fn say(&mut self, output: &Output, outputs: &mut Outputs) -> Result<(), Error> {
+        let Saying::Happened { clock, .. } = &output.saying else { return Ok(()) };
+        let is_breach = matches!(output.step, Step::Breached | Step::Resolved | Step::Ended);
+        if is_breach && let Some(sink) = &mut outputs.breaches {
+            let encoded = self.encoder.encode(output, 0, output.date);
+            sink.line(|into| into.write_all(&encoded.value))?;
+        }
+        if output.step == Step::Breached {
+            return Ok(());
+        }
+        let policies = &self.engine.rules().policies;
+        self.figures.count_ended(policies, clock, output.step);
+        match &mut outputs.clocks {
+            Some(sink) => sink.line(|into| clocks::write_ended(policies, output, clock, into)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Lines of files have no record timestamp, so none is late.
+fn arrival(at: Instant) -> Arrival {
+    Arrival { at, recorded_at: None }
+}
+
+/// The order of what is said of one instant, whatever the order in which leads are looked at.
+fn order(output: &Output) -> (Instant, &str, Instant, u16, Step) {
+    (output.date, &output.lead_id, output.started_at, output.name, output.step)
+}
+
+/// A set of hashes, most often a small one.
+#[derive(Debug)]
+enum Seen {
+    Few(Vec<u32>),
+    Many(HashSet<u32, foldhash::fast::RandomState>),
+}
+
+/// More are kept in a table.
+const FEW: usize = 64;
+
+impl Default for Seen {
+    fn default() -> Seen {
+        Seen::Few(Vec::new())
+    }
+}
+
+impl Seen {
+    fn contains(&self, hash: u32) -> bool {
+        match self {
+            Seen::Few(hashes) => hashes.contains(&hash),
+            Seen::Many(hashes) => hashes.contains(&hash),
+        }
+    }
+
+    fn insert(&mut self, hash: u32) {
+        match self {
+            Seen::Few(hashes) if hashes.len() < FEW => hashes.push(hash),
+            Seen::Few(hashes) => {
+                let many = hashes.iter().copied().chain([hash]).collect();
+                *self = Seen::Many(many);
+            }
+            Seen::Many(hashes) => {
+                hashes.insert(hash);
+            }
+        }
+    }
+}
