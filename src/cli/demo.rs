@@ -53,7 +53,8 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
 pub fn run(args: &Args) -> Result<(), Failure> {
     start_log(&args.log, None)?;
     let topics = [TOPIC, BREACHES, "overdue.changelog", "overdue.dead-letter"];
-    let broker = MockBroker::start(PARTITIONS, &topics).map_err(|error| Failure::Failed(error.to_string()))?;
+    let broker =
+        MockBroker::start(PARTITIONS, &topics).map_err(|error| Failure::Failed(error.to_string()))?;
     let folder = Folder::new(&policies(args.speed))?;
     let config = configuration(broker.bootstrap(), &folder)?;
     runtime()?.block_on(demo(args, &config, &broker))
@@ -89,9 +90,16 @@ async fn demo(args: &Args, config: &Config, broker: &MockBroker) -> Result<(), F
 fn header(args: &Args, bootstrap: &str, listens: SocketAddr) -> Vec<String> {
     let hour_s = 3600.0 / args.speed;
     vec![
-        format!("overdue demo: leads come in, reps answer as an audit of 2,241 companies found (HBR, 2011), {} times as fast", args.speed),
-        format!("  promise    call every new lead within an hour, which is {hour_s:.1} s here; move it on within a day"),
-        format!("  broker     {bootstrap}   (topics {TOPIC}, {BREACHES}; try: kcat -b {bootstrap} -C -t {BREACHES})"),
+        format!(
+            "overdue demo: leads come in, reps answer as an audit of 2,241 companies found (HBR, 2011), {} times as fast",
+            args.speed
+        ),
+        format!(
+            "  promise    call every new lead within an hour, which is {hour_s:.1} s here; move it on within a day"
+        ),
+        format!(
+            "  broker     {bootstrap}   (topics {TOPIC}, {BREACHES}; try: kcat -b {bootstrap} -C -t {BREACHES})"
+        ),
         format!("  metrics    http://{listens}/metrics"),
         "  end        Ctrl-C".to_owned(),
         String::new(),

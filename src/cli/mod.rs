@@ -1,11 +1,15 @@
 //! The command line: one file a command, each with its arguments and `run`.
 
 pub mod check;
+pub mod demo;
 pub mod replay;
+pub mod run;
+pub mod simulate;
 
 use std::process::ExitCode;
 
 use crate::config::Problems;
+use crate::serve;
 use clap::{Parser, Subcommand};
 
 /// Says the moment a promise to a sales lead lapses.
@@ -28,8 +32,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Demo(demo::Args),
     Check(check::Args),
     Replay(replay::Args),
+    Simulate(simulate::Args),
 }
 
 /// Why a command did not do what was asked.
@@ -38,6 +45,9 @@ pub enum Failure {
     /// The configuration is refused.
     #[error(transparent)]
     Refused(#[from] Problems),
+    /// The configuration does not fit what was found.
+    #[error("{0}")]
+    Misfit(String),
     /// Something could not be read, written or understood.
     #[error("{0}")]
     Failed(String),
@@ -46,10 +56,19 @@ pub enum Failure {
     NobodyReads,
 }
 
+impl From<serve::Failure> for Failure {
+    fn from(failure: serve::Failure) -> Failure {
+        match failure {
+            serve::Failure::Refused(why) => Failure::Misfit(why),
+            serve::Failure::Failed(why) => Failure::Failed(why),
+        }
+    }
+}
+
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Failure::Refused(_) => ExitCode::from(78),
+            Failure::Refused(_) | Failure::Misfit(_) => ExitCode::from(78),
             Failure::Failed(_) => ExitCode::from(2),
             Failure::NobodyReads => ExitCode::SUCCESS,
         }
@@ -59,8 +78,11 @@ impl Failure {
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Run(args) => exit_code(run::run(&args)),
+        Command::Demo(args) => exit_code(demo::run(&args)),
         Command::Check(args) => check::check(&args),
         Command::Replay(args) => exit_code(replay::run(&args)),
+        Command::Simulate(args) => exit_code(simulate::run(&args)),
     }
 }
 
@@ -70,7 +92,7 @@ fn exit_code(done: Result<(), Failure>) -> ExitCode {
     match &failure {
         Failure::NobodyReads => {}
         Failure::Refused(problems) => eprintln!("{problems}"),
-        Failure::Failed(why) => eprintln!("error: {why}"),
+        Failure::Failed(why) | Failure::Misfit(why) => eprintln!("error: {why}"),
     }
     failure.exit_code()
 }

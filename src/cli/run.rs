@@ -11,7 +11,9 @@ use crate::serve;
 
 /// Watch the input topics and say what is overdue
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  overdue run --config config/overdue.yaml --set kafka.brokers=localhost:9092")]
+#[command(
+    after_help = "Example:\n  overdue run --config config/overdue.yaml --set kafka.brokers=localhost:9092"
+)]
 pub struct Args {
     /// Configuration files, later ones over earlier ones [default: overdue.yaml, where there is one]
     #[arg(long, value_name = "FILE", env = "OVERDUE_CONFIG", value_delimiter = ',')]

@@ -112,9 +112,11 @@ pub fn worker_count(config: &Config, partitions: i32) -> usize {
 /// Puts together what the workers have in common.
 pub fn share(config: &Config, layout: &Layout, board_rows: usize) -> Result<Arc<Shared>, Failure> {
     let policies = Arc::new(config.policies.policies.clone());
-    let metrics = Metrics::new(&policies, &config.input.topics).map_err(|e| Failure::Failed(e.to_string()))?;
+    let metrics =
+        Metrics::new(&policies, &config.input.topics).map_err(|e| Failure::Failed(e.to_string()))?;
     let ids = layout.topic_ids.clone().unwrap_or_default();
-    let topic = |(index, name): (usize, &String)| InputTopic { name: name.clone(), id: ids.get(index).cloned() };
+    let topic =
+        |(index, name): (usize, &String)| InputTopic { name: name.clone(), id: ids.get(index).cloned() };
     Ok(Arc::new(Shared {
         rules: Arc::new(Rules::new(Arc::clone(&policies))),
         engine: engine::Settings {
