@@ -55,6 +55,9 @@ pub struct Shape {
     pub transaction_timeout_ms: i64,
     /// A process's clock is at most so far from the model's.
     pub skew_ms_max: i64,
+    /// Whether a port knows better than to send offsets under metadata without a member, which the
+    /// coordinator would not check. Only a mutation check says no.
+    pub is_member_guarded: bool,
 }
 
 impl Default for Shape {
@@ -66,6 +69,7 @@ impl Default for Shape {
             rebalance_timeout_ms: 30_000,
             transaction_timeout_ms: 10_000,
             skew_ms_max: 1_000,
+            is_member_guarded: true,
         }
     }
 }

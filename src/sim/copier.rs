@@ -477,10 +477,21 @@ fn each_input_is_copied_exactly_once() {
 
 /// A rule that a process lives by is needed if some history goes wrong without it.
 fn needed(without: Without) {
+    needed_where(without, setup);
+}
+
+fn needed_where(without: Without, setup: impl Fn(u64) -> Setup) {
     let broken = seeds::breaking(5_000, |seed| run(setup(seed), without));
     let (seed, reason) = broken.unwrap_or_else(|| panic!("no seed fails without {without:?}"));
     assert!(!reason.contains("misuse"), "{without:?}, seed {seed}: {reason}");
     println!("{without:?}: seed {seed}: {reason}");
+}
+
+/// A port that sends offsets under whatever metadata its client has, or none.
+fn unguarded(seed: u64) -> Setup {
+    let mut setup = setup(seed);
+    setup.shape.is_member_guarded = false;
+    setup
 }
 
 #[test]
@@ -507,7 +518,12 @@ fn a_transaction_ends_before_its_partitions_are_released() {
 
 #[test]
 fn offsets_are_fenced_by_the_metadata_of_the_beginning() {
-    needed(Without::BeginMetadata);
+    needed_where(Without::BeginMetadata, unguarded);
+}
+
+#[test]
+fn offsets_without_a_member_are_not_fenced() {
+    needed_where(Without::Nothing, unguarded);
 }
 
 #[test]

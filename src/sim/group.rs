@@ -149,17 +149,20 @@ impl Cluster {
     }
 
     /// Answers a revocation or a loss: others may have the partitions from now on, and the client rejoins.
+    /// Where neither was asked, reading ends and the group's assignment stays as it is.
     pub fn release(&mut self, id: u64, partitions: &[Partition]) {
         let now_ms = self.now().millis();
         let client = self.group.client(id);
+        if !matches!(client.unanswered, Some(Event::Revoked(_) | Event::Lost)) {
+            return;
+        }
         for partition in partitions {
             client.owned.remove(partition);
             client.held.remove(partition);
         }
         match client.unanswered.take() {
             Some(Event::Lost) => self.join(id),
-            Some(assigned @ Event::Assigned(_)) => client.unanswered = Some(assigned),
-            Some(Event::Revoked(_)) | None => self.group.want_rebalance(now_ms),
+            _ => self.group.want_rebalance(now_ms),
         }
     }
 

@@ -6,6 +6,14 @@
 //! Read [`log`] (what a partition shows to whom), [`transactions`] and [`group`] (the two coordinators),
 //! [`cluster`] (time, and what happens later), [`port`] (what a process sees, and where it is hurt),
 //! [`scenario`] (who acts next). Each rule of the model says which fact about Kafka it stands for.
+//!
+//! A process implements [`scenario::Process`]; [`scenario::Setup::drawn`] draws how rough its world is,
+//! [`scenario::Scenario::judge`] runs it into silence and looks at the logs, [`seeds::check`] does so for
+//! many seeds. While one process is inside a call, the others act: so a pause or a rebalance falls between
+//! any two effects, and a thread is not needed for it.
+//!
+//! Absent: deposed leaders that still answer, a high watermark behind the log's end, `max.poll.interval.ms`
+//! outside a rebalance, and full or slow brokers.
 
 pub mod cluster;
 #[cfg(test)]

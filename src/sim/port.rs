@@ -254,6 +254,12 @@ impl SimPort {
         }
     }
 
+    /// What the background thread knows, and whether it may be without a member.
+    fn group_metadata(&self) -> (Option<(u64, i32)>, bool) {
+        let mut model = self.cluster.borrow_mut();
+        (model.group.client(self.client).metadata, model.shape.is_member_guarded)
+    }
+
     fn holds(&self, partition: Partition) -> bool {
         self.cluster.borrow_mut().group.client(self.client).held.contains(&partition)
     }
@@ -389,9 +395,9 @@ impl Port for SimPort {
             Local::Open => return self.misuse("begins inside a transaction"),
             Local::Failed => return self.failed(),
         }
-        // Without a member id the coordinator would check nothing.
-        self.refresh_group();
-        if self.metadata.is_none() {
+        let (metadata, is_guarded) = self.group_metadata();
+        self.metadata = metadata;
+        if is_guarded && metadata.is_none() {
             return Err(Error::NotYet("not a member of the group".to_owned()));
         }
         self.local = Local::Open;
@@ -399,7 +405,12 @@ impl Port for SimPort {
     }
 
     fn refresh_group(&mut self) {
-        self.metadata = self.cluster.borrow_mut().group.client(self.client).metadata;
+        // The process may stand still between the event and its answer, and be put out meanwhile.
+        self.stall();
+        let (metadata, is_guarded) = self.group_metadata();
+        if metadata.is_some() || !is_guarded {
+            self.metadata = metadata;
+        }
     }
 
     fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
