@@ -18,6 +18,7 @@ pub struct Restore {
     engine: Engine,
     progress: Option<Box<Progress>>,
     stage: Stage,
+    is_second: bool,
 }
 
 enum Stage {
@@ -55,7 +56,14 @@ impl Restore {
     /// Begins to take a partition over.
     pub fn new(shared: &Shared, partition: Partition, now: Instant) -> Restore {
         let engine = Engine::new(Arc::clone(&shared.rules), shared.engine);
-        Restore { partition, began_at: now, engine, progress: None, stage: Stage::Committed }
+        Restore {
+            partition,
+            began_at: now,
+            engine,
+            progress: None,
+            stage: Stage::Committed,
+            is_second: false,
+        }
     }
 
     /// Does one bounded step.
@@ -112,7 +120,16 @@ impl Restore {
         if let Some(progress) = progress {
             check_service(shared, progress).map_err(Refused::Service)?;
         }
-        let positions = where_to_start(committed, progress, &bounds).map_err(Refused::Partition)?;
+        let positions = match where_to_start(committed, progress, &bounds) {
+            Ok(positions) => positions,
+            // Somebody may have gone on with the partition between the two looks: look again.
+            Err(_) if !self.is_second => {
+                port.changelog_close(self.partition);
+                *self = Restore { is_second: true, ..Restore::new(shared, self.partition, self.began_at) };
+                return Ok(Restored::NotYet);
+            }
+            Err(why) => return Err(Refused::Partition(why)),
+        };
         check_bounds(shared, &positions, &bounds).map_err(Refused::Partition)?;
         port.changelog_close(self.partition);
         port.take(self.partition, &positions)?;

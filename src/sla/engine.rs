@@ -309,7 +309,7 @@ impl Engine {
         if is_late_data {
             self.store.touch(slot).wait_until = None;
         }
-        self.drop_decided(slot);
+        self.drop_settled(slot);
     }
 
     fn retraction(&self, lead_id: &Arc<str>, spoken: &Spoken, timeline: &Timeline) -> Output {
@@ -334,13 +334,15 @@ impl Engine {
         }
     }
 
-    /// Drops clocks of folded facts of which everything has been said.
-    fn drop_decided(&mut self, slot: u32) {
-        let lead = self.store.lead(slot);
-        if lead.decided.iter().any(|clock| lead.is_spoken(clock)) {
+    /// Drops clocks of folded facts of which everything has been said, and what was said of clocks that no
+    /// fact to come can bring back.
+    fn drop_settled(&mut self, slot: u32) {
+        if self.store.lead(slot).has_settled() {
             let lead = self.store.touch(slot);
             let decided = std::mem::take(&mut lead.decided);
             lead.decided = decided.into_iter().filter(|clock| !lead.is_spoken(clock)).collect();
+            let spoken = std::mem::take(&mut lead.spoken);
+            lead.spoken = spoken.into_iter().filter(|spoken| lead.may_return(spoken)).collect();
         }
     }
 
@@ -422,8 +424,7 @@ impl Engine {
         lead.decided.extend(ended);
         lead.facts.drain_first(count);
         lead.base = Some(Box::new(timeline.course));
-        lead.forget_spoken();
-        self.drop_decided(slot);
+        self.drop_settled(slot);
         true
     }
 }
@@ -466,14 +467,18 @@ impl Lead {
         clock.steps().all(|(date, step)| self.stands(clock, step, date))
     }
 
-    /// Drops what was spoken of clocks that no fact to come can bring back.
-    fn forget_spoken(&mut self) {
-        let Some(base) = &self.base else { return };
-        let (folded_until, decided) = (self.folded_until, &self.decided);
-        self.spoken.retain(|spoken| {
-            let is_of = |clock: &Clock| (clock.started_at, clock.name) == (spoken.started_at, spoken.name);
-            folded_until < spoken.started_at || base.running().any(is_of) || decided.iter().any(is_of)
-        });
+    /// Whether a fact to come can change the clock that this was said of.
+    fn may_return(&self, spoken: &Spoken) -> bool {
+        let is_of = |clock: &Clock| (clock.started_at, clock.name) == (spoken.started_at, spoken.name);
+        self.folded_until < spoken.started_at
+            || self.base.as_ref().is_none_or(|base| base.running().any(is_of))
+            || self.decided.iter().any(is_of)
+    }
+
+    /// Whether something is kept of it that can be dropped.
+    fn has_settled(&self) -> bool {
+        self.decided.iter().any(|clock| self.is_spoken(clock))
+            || self.spoken.iter().any(|spoken| !self.may_return(spoken))
     }
 }
 
