@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::sla::instant::Instant;
-use crate::sla::policy::{Objective, Policies, Policy};
+use crate::sla::policy::{Objective, Policies, Policy, Target};
 use crate::sla::timeline::{Clock, Outcome, Step};
 
 /// Counts by policy and objective, in the order of the policies.
@@ -24,6 +24,8 @@ pub struct Row {
     pub policy: String,
     /// The objective.
     pub objective: String,
+    /// What the promise counts: `elapsed` time, or `open` time of its calendar.
+    pub counts: &'static str,
     /// How many clocks there were.
     pub clocks: u64,
     /// Stopped in time.
@@ -68,6 +70,7 @@ impl Figures {
             row: Row {
                 policy: policy.name.clone(),
                 objective: policies.name(objective.name).to_owned(),
+                counts: if matches!(objective.target, Target::Elapsed(_)) { "elapsed" } else { "open" },
                 attainment_goal: policy.attainment_goal,
                 ..Row::default()
             },

@@ -50,7 +50,7 @@ const HEADER: [&str; 14] = [
 
 fn cells(row: &Row) -> Vec<Cell> {
     let percentile = |of: fn(&super::figures::Percentiles) -> u64| {
-        row.response_ms.as_ref().map_or_else(none, |percentiles| duration(of(percentiles)))
+        row.response_ms.as_ref().map_or_else(none, |percentiles| duration(of(percentiles), row.counts))
     };
     let is_missed = matches!((row.attainment, row.attainment_goal), (Some(is), Some(goal)) if is < goal);
     let attained = Cell::new(row.attainment.map_or_else(none, percent));
@@ -71,14 +71,14 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// The two largest units of a duration.
-fn duration(ms: u64) -> String {
+/// The two largest units of a duration; a day of open time is no day.
+fn duration(ms: u64, counts: &str) -> String {
     let (s, m, h) = (ms / 1000, ms / 60_000, ms / 3_600_000);
     match ms {
         0..1_000 => format!("{ms}ms"),
         1_000..60_000 => format!("{}.{}s", s, ms % 1000 / 100),
         60_000..3_600_000 => format!("{}m {:02}s", m, s % 60),
-        3_600_000..86_400_000 => format!("{}h {:02}m", h, m % 60),
+        _ if counts == "open" || ms < 86_400_000 => format!("{}h {:02}m", h, m % 60),
         _ => format!("{}d {:02}h", h / 24, h % 24),
     }
 }
