@@ -225,10 +225,17 @@ fn initialise(producer: &BaseProducer<Deliveries>) -> Result<(), Error> {
         let left = until.saturating_duration_since(Instant::now());
         match producer.init_transactions(left.min(Duration::from_secs(10))) {
             Ok(()) => return Ok(()),
-            Err(e) if left.is_zero() => return Err(Error::NotYet(format!("{what}: {}", error::text(&e)))),
+            Err(e) if left.is_zero() => return Err(Error::NotYet(unanswered(what, &e, producer))),
             Err(KafkaError::Transaction(e)) if e.is_retriable() => producer.poll(Duration::from_millis(100)),
             Err(e) => return Err(refused(what, &e)),
         }
+    }
+}
+
+fn unanswered(what: &str, error: &KafkaError, producer: &BaseProducer<Deliveries>) -> String {
+    match producer.context().base.trouble.recent() {
+        Some(trouble) => format!("{what}: {} ({trouble})", error::text(error)),
+        None => format!("{what}: {}", error::text(error)),
     }
 }
 
