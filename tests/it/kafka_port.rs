@@ -227,6 +227,43 @@ fn a_commit_is_read_back_with_its_nonce_and_an_abort_leaves_nothing() {
 }
 
 #[test]
+fn a_position_passes_control_records() {
+    let Some(brokers) = broker() else { return };
+    let mut settings = fresh(&brokers);
+    settings.breaches = settings.input_topics[1].clone();
+    create(&settings, 1);
+    let mut worker = Worker::start(&settings);
+    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    let record = Outgoing { target: Target::Breaches, key: None, value: Some(b"r"), headers: &[("h", None)] };
+    worker.begin(0, &[0, 0], "n").expect("it begins");
+    worker.port.send(record).expect("it is queued");
+    worker.port.commit().expect("it commits");
+    let until = Instant::now() + 10 * SECOND;
+    while worker.positions(0) != [0, 2] {
+        assert!(Instant::now() < until, "{:?}", worker.positions(0));
+        worker.step();
+    }
+    assert_eq!(worker.records, [(1, 0, 0, "r".to_owned())]);
+    assert_eq!(worker.port.positions(0).expect("it is known")[1].leader_epoch, 0);
+}
+
+#[test]
+fn a_worker_that_ends_leaves_no_transaction_open() {
+    let Some(brokers) = broker() else { return };
+    let settings = fresh(&brokers);
+    create(&settings, 1);
+    let mut worker = Worker::start(&settings);
+    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    worker.begin(0, &[3, 3], "open").expect("it begins");
+    drop(worker);
+    let begun = Instant::now();
+    let mut next = Worker::start(&settings);
+    next.until("the partition is taken", |next| next.mine == [0]);
+    assert_eq!(next.nonces(0), [None, None]);
+    assert!(begun.elapsed() < 8 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn an_abort_throws_a_full_queue_away() {
     let Some(brokers) = broker() else { return };
     let settings = fresh(&brokers);
