@@ -194,21 +194,30 @@ impl Group {
     /// Whether an error between records is a position outside its log. The context has logged those of whole
     /// clients already.
     fn weigh(&self, error: &KafkaError) -> Result<bool, Error> {
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            return Err(self.ended());
+        }
         let text = error::text(error);
-        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset) => return Ok(true),
-            Some(Code::FencedInstanceId) => {
-                return Err(Error::Fatal(format!("another process has the name of this instance: {text}")));
-            }
             Some(code) if error::refuses(code) => {
                 return Err(Error::Refused(format!("reading the input topics: {text}")));
             }
-            _ if fatal => return Err(Error::Fatal(format!("reading the input topics: {text}"))),
             Some(code) if error::is_outage(code) => {}
             _ => self.consumer.context().base.trouble.see("group", &text),
         }
         Ok(false)
+    }
+
+    /// Why librdkafka has given this consumer up.
+    fn ended(&self) -> Error {
+        match self.consumer.client().fatal_error() {
+            Some((Code::FencedInstanceId, text)) => Error::Fatal(format!(
+                "another process has this instance's name ({text}); give each process its own"
+            )),
+            Some((_, text)) => Error::Fatal(format!("reading the input topics: {text}")),
+            None => Error::Fatal("reading the input topics: the consumer has ended".into()),
+        }
     }
 
     /// Answers an assignment. An empty list is an answer; the partitions themselves come with `take`.

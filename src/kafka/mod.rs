@@ -38,8 +38,11 @@ pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long starting a producer may take altogether.
 pub const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a question to a partition's leader may take.
-pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a probe of a partition's leader may take.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the worker itself waits for a partition's leader before it polls again.
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The largest record that is written; the changelog is created to take it.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;

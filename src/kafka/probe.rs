@@ -10,12 +10,15 @@ use rdkafka::Offset;
 
 use super::client::Trouble;
 use super::lookup::{Found, Lookup};
-use super::{KafkaSettings, LOOKUP_TIMEOUT, error};
+use super::{KafkaSettings, PROBE_TIMEOUT, error};
 use crate::runtime::port::{Answer, Error, LogEnd, Partition, Topic};
 use crate::sla::instant::Instant as Clock;
 
 /// How long leaders are asked one by one after a question to all of them failed.
 const APART_FOR: Duration = Duration::from_secs(10);
+
+/// How long asking who leads may take: the last answer serves as well.
+const LEADERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The local wall clock.
 pub fn wall_clock() -> Clock {
@@ -41,6 +44,7 @@ impl Probes {
         let (answered, answers) = channel();
         let prober = Prober {
             lookup: Lookup::new(settings, trouble)?,
+            leaders: vec![Leaders::new(); settings.input_topics.len()],
             topics: settings.input_topics.clone(),
             answered,
             apart_until: None,
@@ -69,7 +73,12 @@ struct Prober {
     topics: Vec<String>,
     answered: Sender<Answer>,
     apart_until: Option<Instant>,
+    /// Who led each topic's partitions when somebody last said: whoever is asked now may be the silent one.
+    leaders: Vec<Leaders>,
 }
+
+/// The leader of each partition.
+type Leaders = BTreeMap<Partition, i32>;
 
 /// A partition of a topic by index.
 type Place = (Topic, Partition);
@@ -95,9 +104,14 @@ impl Prober {
             return self.probe_apart(question.ticket, places);
         }
         // One leader that does not answer fails the call for all.
-        if self.probe_together(question.ticket, &places).is_err() {
-            self.apart_until = Some(Instant::now() + APART_FOR);
-            self.probe_apart(question.ticket, places);
+        match self.probe_together(question.ticket, &places) {
+            Ok(()) if self.leaders.iter().any(Leaders::is_empty) => self.learn_leaders(),
+            Ok(()) => {}
+            Err(_) => {
+                self.apart_until = Some(Instant::now() + APART_FOR);
+                self.learn_leaders();
+                self.probe_apart(question.ticket, places);
+            }
         }
     }
 
@@ -131,22 +145,28 @@ impl Prober {
 
     /// The places by who leads them, or by why that is not known.
     fn by_leader(&self, places: Vec<Place>) -> BTreeMap<Result<i32, String>, Vec<Place>> {
-        let leaders: Vec<_> =
-            self.topics.iter().map(|topic| self.lookup.leaders(topic, LOOKUP_TIMEOUT)).collect();
         let mut found: BTreeMap<_, Vec<Place>> = BTreeMap::new();
         for place in places {
-            let leader = match &leaders[usize::from(place.0)] {
-                Ok(leaders) => leaders.get(&place.1).copied().ok_or_else(|| "no leader".to_owned()),
-                Err(e) => Err(error::text(e)),
-            };
-            found.entry(leader).or_default().push(place);
+            let leader = self.leaders[usize::from(place.0)].get(&place.1).copied();
+            found.entry(leader.ok_or_else(|| "no leader is known".to_owned())).or_default().push(place);
         }
         found
     }
 
+    fn learn_leaders(&mut self) {
+        for (topic, leaders) in self.topics.iter().zip(&mut self.leaders) {
+            match self.lookup.leaders(topic, LEADERS_TIMEOUT) {
+                Ok(found) => *leaders = found,
+                Err(e) => {
+                    tracing::debug!(target: "overdue::kafka", "leaders of `{topic}`: {}", error::text(&e))
+                }
+            }
+        }
+    }
+
     fn ask(&self, places: &[Place]) -> Result<Found, String> {
         let asked: Vec<_> = places.iter().map(|place| (self.name(*place), place.1)).collect();
-        self.lookup.offsets(&asked, Offset::End, LOOKUP_TIMEOUT).map_err(|e| error::text(&e))
+        self.lookup.offsets(&asked, Offset::End, PROBE_TIMEOUT).map_err(|e| error::text(&e))
     }
 
     /// Answers for each place. Nobody listens while the worker ends.

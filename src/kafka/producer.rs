@@ -17,6 +17,9 @@ use crate::runtime::port::{Error, Offsets, Outgoing, Target};
 /// How many records go out between two looks at the delivery reports.
 const SENDS_PER_SERVE: u32 = 512;
 
+/// How long a producer that is given up may take to abort.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Remembers that a record was not delivered.
 struct Deliveries {
     base: Context,
@@ -53,6 +56,8 @@ pub struct Producer {
     inputs: Vec<String>,
     producer: Option<BaseProducer<Deliveries>>,
     group: Option<ffi::GroupMetadata>,
+    /// Whether a transaction has begun that has not ended well.
+    is_open: bool,
     sends: u32,
 }
 
@@ -79,6 +84,7 @@ impl Producer {
             inputs: settings.input_topics.clone(),
             producer: None,
             group: None,
+            is_open: false,
             sends: 0,
         };
         producer.restart()?;
@@ -89,6 +95,7 @@ impl Producer {
     pub fn restart(&mut self) -> Result<(), Error> {
         self.producer = None;
         self.group = None;
+        self.is_open = false;
         let context = Deliveries { base: Context::new("producer", &self.trouble), failed: Mutex::new(None) };
         let producer = self.config.create_with_context(context);
         let producer = producer.map_err(|e| error::of_creation("creating the producer", &e))?;
@@ -103,6 +110,7 @@ impl Producer {
         producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         producer.begin_transaction().map_err(|e| error::of_transaction("beginning a transaction", &e))?;
         self.group = group;
+        self.is_open = true;
         Ok(())
     }
 
@@ -174,21 +182,20 @@ impl Producer {
     pub fn commit(&mut self) -> Result<(), Error> {
         let what = "committing a transaction";
         let producer = self.running()?;
-        drain(producer, what)?;
+        drain(producer, what, COMMIT_TIMEOUT)?;
         if let Some(text) = producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(Error::Transaction(text));
         }
-        producer.commit_transaction(COMMIT_TIMEOUT).map_err(|e| error::of_transaction(what, &e))
+        producer.commit_transaction(COMMIT_TIMEOUT).map_err(|e| error::of_transaction(what, &e))?;
+        self.is_open = false;
+        Ok(())
     }
 
-    /// Aborts. `abort_transaction` waits for delivery reports that only polling takes away, so the records
-    /// are thrown away and waited for here first.
+    /// Aborts.
     pub fn abort(&mut self) -> Result<(), Error> {
-        let what = "aborting a transaction";
-        let producer = self.running()?;
-        producer.purge(PurgeConfig::default().queue());
-        drain(producer, what)?;
-        producer.abort_transaction(COMMIT_TIMEOUT).map_err(|e| error::of_transaction(what, &e))
+        abort(self.running()?, COMMIT_TIMEOUT)?;
+        self.is_open = false;
+        Ok(())
     }
 
     /// Takes delivery reports and log lines.
@@ -200,6 +207,18 @@ impl Producer {
 
     fn running(&self) -> Result<&BaseProducer<Deliveries>, Error> {
         self.producer.as_ref().ok_or_else(|| Error::Transaction("the producer has not been started".into()))
+    }
+}
+
+/// Ends what it left open, if the brokers answer soon: otherwise it would hold the offsets of its partitions
+/// until its time is up.
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if let Some(producer) = self.producer.as_ref().filter(|_| self.is_open)
+            && let Err(e) = abort(producer, CLOSE_TIMEOUT)
+        {
+            tracing::debug!(target: "overdue::kafka", "while closing the producer: {e}");
+        }
     }
 }
 
@@ -225,10 +244,17 @@ fn initialise(producer: &BaseProducer<Deliveries>) -> Result<(), Error> {
         let left = until.saturating_duration_since(Instant::now());
         match producer.init_transactions(left.min(Duration::from_secs(10))) {
             Ok(()) => return Ok(()),
-            Err(e) if left.is_zero() => return Err(Error::NotYet(format!("{what}: {}", error::text(&e)))),
+            Err(e) if left.is_zero() => return Err(Error::NotYet(unanswered(what, &e, producer))),
             Err(KafkaError::Transaction(e)) if e.is_retriable() => producer.poll(Duration::from_millis(100)),
             Err(e) => return Err(refused(what, &e)),
         }
+    }
+}
+
+fn unanswered(what: &str, error: &KafkaError, producer: &BaseProducer<Deliveries>) -> String {
+    match producer.context().base.trouble.recent() {
+        Some(trouble) => format!("{what}: {} ({trouble})", error::text(error)),
+        None => format!("{what}: {}", error::text(error)),
     }
 }
 
@@ -256,8 +282,17 @@ fn enqueue(
     }
 }
 
-fn drain(producer: &BaseProducer<Deliveries>, what: &str) -> Result<(), Error> {
-    let until = Instant::now() + COMMIT_TIMEOUT;
+/// Aborts. `abort_transaction` waits for delivery reports that only polling takes away, so the records are
+/// thrown away and waited for here first.
+fn abort(producer: &BaseProducer<Deliveries>, timeout: Duration) -> Result<(), Error> {
+    let what = "aborting a transaction";
+    producer.purge(PurgeConfig::default().queue());
+    drain(producer, what, timeout)?;
+    producer.abort_transaction(timeout).map_err(|e| error::of_transaction(what, &e))
+}
+
+fn drain(producer: &BaseProducer<Deliveries>, what: &str, timeout: Duration) -> Result<(), Error> {
+    let until = Instant::now() + timeout;
     while producer.in_flight_count() > 0 {
         if Instant::now() >= until {
             let left = producer.in_flight_count();

@@ -227,6 +227,43 @@ fn a_commit_is_read_back_with_its_nonce_and_an_abort_leaves_nothing() {
 }
 
 #[test]
+fn a_position_passes_control_records() {
+    let Some(brokers) = broker() else { return };
+    let mut settings = fresh(&brokers);
+    settings.breaches = settings.input_topics[1].clone();
+    create(&settings, 1);
+    let mut worker = Worker::start(&settings);
+    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    let record = Outgoing { target: Target::Breaches, key: None, value: Some(b"r"), headers: &[("h", None)] };
+    worker.begin(0, &[0, 0], "n").expect("it begins");
+    worker.port.send(record).expect("it is queued");
+    worker.port.commit().expect("it commits");
+    let until = Instant::now() + 10 * SECOND;
+    while worker.positions(0) != [0, 2] {
+        assert!(Instant::now() < until, "{:?}", worker.positions(0));
+        worker.step();
+    }
+    assert_eq!(worker.records, [(1, 0, 0, "r".to_owned())]);
+    assert_eq!(worker.port.positions(0).expect("it is known")[1].leader_epoch, 0);
+}
+
+#[test]
+fn a_worker_that_ends_leaves_no_transaction_open() {
+    let Some(brokers) = broker() else { return };
+    let settings = fresh(&brokers);
+    create(&settings, 1);
+    let mut worker = Worker::start(&settings);
+    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    worker.begin(0, &[3, 3], "open").expect("it begins");
+    drop(worker);
+    let begun = Instant::now();
+    let mut next = Worker::start(&settings);
+    next.until("the partition is taken", |next| next.mine == [0]);
+    assert_eq!(next.nonces(0), [None, None]);
+    assert!(begun.elapsed() < 8 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn an_abort_throws_a_full_queue_away() {
     let Some(brokers) = broker() else { return };
     let settings = fresh(&brokers);
@@ -349,6 +386,54 @@ fn a_named_worker_comes_back_to_its_partitions_at_once() {
     println!("back in {:?}", begun.elapsed());
     assert!(begun.elapsed() < 8 * SECOND, "{:?}", begun.elapsed());
     assert_eq!(worker.nonces(0)[0], Some((0, "before".to_owned())));
+}
+
+#[test]
+fn a_second_process_of_the_same_name_ends_the_first() {
+    let Some(brokers) = broker() else { return };
+    let mut settings = fresh(&brokers);
+    settings.instance = "name".into();
+    create(&settings, 1);
+    let mut first = Worker::start(&settings);
+    first.until("the partition is taken", |first| first.mine == [0]);
+    let mut second = Worker::start(&settings);
+    second.until("the second has it", |second| second.mine == [0]);
+    assert!(matches!(first.commit(0, &[5, 5], "first"), Err(Error::Fenced(_))));
+    let until = Instant::now() + 20 * SECOND;
+    let ended = loop {
+        assert!(Instant::now() < until, "the first is not told");
+        if let Err(e) = first.port.poll(Duration::from_millis(50), 500, &mut |_| {}) {
+            break e;
+        }
+    };
+    assert!(matches!(&ended, Error::Fatal(text) if text.contains("this instance's name")), "{ended:?}");
+    second.commit(0, &[0, 0], "second").expect("the second commits");
+}
+
+#[test]
+fn a_worker_ends_quickly_whatever_it_still_owes_the_group() {
+    let Some(brokers) = broker() else { return };
+    let settings = fresh(&brokers);
+    create(&settings, 2);
+    let mut owing = Worker::start(&settings);
+    let until = Instant::now() + 20 * SECOND;
+    while owing.look().is_none() {
+        assert!(Instant::now() < until, "nothing is assigned");
+    }
+    let begun = Instant::now();
+    drop(owing);
+    let mut next = Worker::start(&settings);
+    next.until("the partitions are free", |next| next.mine.len() == 2);
+    let mut other = Worker::start(&KafkaSettings { worker: 1, ..settings.clone() });
+    while !next.events.iter().any(|event| event.starts_with("revoked")) {
+        if let Some((kind, _)) = next.look() {
+            assert!(kind == "revoked" || next.port.accept(&[]).is_ok());
+        }
+        other.step();
+    }
+    drop(next);
+    other.until("the partitions are free again", |other| other.mine.len() == 2);
+    assert!(begun.elapsed() < 20 * SECOND, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -568,8 +653,14 @@ fn leaders_that_live_answer_while_another_is_silent() {
     create(&settings, 6);
     let partitions: Vec<_> = (0..6).collect();
     let mut worker = Worker::start(&settings);
-    worker.port.probe(1, &partitions);
-    assert!(answers(&mut worker.port, 12).iter().all(|answer| answer.end.is_ok()));
+    let until = Instant::now() + 30 * SECOND;
+    loop {
+        worker.port.probe(1, &partitions);
+        if answers(&mut worker.port, 12).iter().all(|answer| answer.end.is_ok()) {
+            break;
+        }
+        assert!(Instant::now() < until, "not all leaders answer");
+    }
     kafka.pause(1);
     for ticket in 2..4 {
         worker.port.probe(ticket, &partitions);
