@@ -18,7 +18,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts so many workers; `ended` is called once, when the first of them ends.
+    /// Starts so many workers; `connect` may take long and looks whether it should stop; `ended` is called
+    /// when one of them ends.
     pub fn start<P, F, E>(
         shared: &Arc<Shared>,
         workers: usize,
@@ -27,7 +28,7 @@ impl Service {
     ) -> std::io::Result<Service>
     where
         P: Port,
-        F: Fn(usize) -> Result<P, Error> + Send + Sync + 'static,
+        F: Fn(usize, &AtomicBool) -> Result<P, Error> + Send + Sync + 'static,
         E: Fn() + Send + Sync + 'static,
     {
         let stop = Arc::new(AtomicBool::new(false));
@@ -65,10 +66,10 @@ impl Service {
 fn work<P: Port>(
     shared: &Arc<Shared>,
     index: usize,
-    connect: &dyn Fn(usize) -> Result<P, Error>,
+    connect: &dyn Fn(usize, &AtomicBool) -> Result<P, Error>,
     stop: &AtomicBool,
 ) -> Result<(), Error> {
-    let port = connect(index)?;
+    let port = connect(index, stop)?;
     let mut worker = Worker::new(port, Arc::clone(shared), index, ChaCha12Rng::from_rng(&mut rand::rng()));
     shared.metrics.worker_count(1);
     let mut result = Ok(());

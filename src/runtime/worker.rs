@@ -28,6 +28,7 @@ pub struct Worker<P> {
     tickets: u64,
     restored_last: Partition,
     has_joined: bool,
+    is_out_of_range: bool,
     is_busy: bool,
     published_at: Instant,
     writing_since: Instant,
@@ -97,6 +98,7 @@ impl<P: Port> Worker<P> {
             tickets: 0,
             restored_last: -1,
             has_joined: false,
+            is_out_of_range: false,
             is_busy: false,
             published_at: Instant::MIN,
             writing_since: Instant::MIN,
@@ -113,6 +115,7 @@ impl<P: Port> Worker<P> {
         for event in events {
             self.answer(event)?;
         }
+        self.stop_out_of_range()?;
         self.restore()?;
         self.take_answers();
         self.advance();
@@ -234,7 +237,10 @@ impl<P: Port> Worker<P> {
                 self.drop_transaction("the group went on without this worker")?;
                 self.give_up(&lost)
             }
-            GroupEvent::OutOfRange => self.stop_out_of_range(),
+            GroupEvent::OutOfRange => {
+                self.is_out_of_range = true;
+                Ok(())
+            }
         }
     }
 
@@ -293,7 +299,10 @@ impl<P: Port> Worker<P> {
                     tracing::warn!(why, "the producer cannot start anew; nothing is said until it can");
                     return Ok(());
                 }
-                Err(Error::Fenced(_)) if self.fences < 2 => return Ok(self.fences += 1),
+                Err(Error::Fenced(_)) if self.fences < 2 => {
+                    self.fences += 1;
+                    return Ok(());
+                }
                 reinit => reinit?,
             }
             unknown.is_initialised = true;
@@ -391,14 +400,21 @@ impl<P: Port> Worker<P> {
         self.shared.metrics.partition_stopped(partition);
     }
 
-    /// Stops the partitions whose position lies outside their log. Rule H6.
+    /// Stops the partitions whose position lies outside their log, once their brokers have said which those
+    /// are. Rule H6.
     fn stop_out_of_range(&mut self) -> Result<(), Error> {
+        if !std::mem::take(&mut self.is_out_of_range) {
+            return Ok(());
+        }
         let partitions: Vec<_> = self.partitions.keys().copied().collect();
         for partition in partitions {
             let Some(Phase::Live(_)) = self.partitions.get(&partition) else { continue };
             let positions = self.port.positions(partition)?;
             let bounds = match self.port.bounds(partition) {
-                Err(Error::NotYet(_)) => continue,
+                Err(Error::NotYet(_)) => {
+                    self.is_out_of_range = true;
+                    continue;
+                }
                 bounds => bounds?,
             };
             let is_out = |(position, bounds): (&super::port::Position, &super::port::Bounds)| {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
@@ -162,7 +163,8 @@ pub async fn serve(
 ) -> Result<(), Failure> {
     let ended = Arc::new(Notify::new());
     let settings = kafka_settings(config, 0);
-    let connect = move |worker| connect(&KafkaSettings { worker, ..settings.clone() });
+    let connect =
+        move |worker, stop: &AtomicBool| connect(&KafkaSettings { worker, ..settings.clone() }, stop);
     let notify = Arc::clone(&ended);
     let workers = worker_count(config, shared.partitions);
     let service = Service::start(shared, workers, connect, move || notify.notify_one());
@@ -183,10 +185,10 @@ pub async fn serve(
 }
 
 /// Connects a worker, for as long as it takes the brokers to answer.
-fn connect(settings: &KafkaSettings) -> Result<KafkaPort, Error> {
+fn connect(settings: &KafkaSettings, stop: &AtomicBool) -> Result<KafkaPort, Error> {
     loop {
         match KafkaPort::new(settings.clone()) {
-            Err(Error::NotYet(why)) => {
+            Err(Error::NotYet(why)) if !stop.load(Ordering::Relaxed) => {
                 tracing::warn!(worker = settings.worker, why, "the brokers cannot be used; trying again");
                 std::thread::sleep(RETRY);
             }

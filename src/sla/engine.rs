@@ -207,8 +207,8 @@ impl Engine {
     pub fn plan(&mut self, budget: usize, effects: &mut Effects) -> bool {
         for _ in 0..budget {
             let Some(slot) = self.store.next_unplanned() else { return false };
-            self.fold_what_is_settled(slot);
             let timeline = self.timeline(slot);
+            let timeline = self.fold_settled(slot, timeline);
             self.plan_lead(slot, &timeline, effects);
         }
         self.store.has_unplanned()
@@ -261,7 +261,7 @@ impl Engine {
                 return self.forget(slot, &timeline, effects);
             }
         }
-        let timeline = if self.fold_what_is_settled(slot) { self.timeline(slot) } else { timeline };
+        let timeline = self.fold_settled(slot, timeline);
         self.plan_lead(slot, &timeline, effects);
     }
 
@@ -391,13 +391,23 @@ impl Engine {
         self.store.forget(slot);
     }
 
-    /// Folds facts that can no longer change anything, where there are some. Rule H10.
-    fn fold_what_is_settled(&mut self, slot: u32) -> bool {
-        let Some(horizon) = self.horizon else { return false };
+    /// Folds facts that can no longer change anything, and returns the timeline without the clocks that ended
+    /// with them. Rule H10.
+    fn fold_settled(&mut self, slot: u32, timeline: Timeline) -> Timeline {
+        let Some(horizon) = self.horizon else { return timeline };
         let settled = horizon.minus(self.settings.lateness_max_ms);
         let facts = self.store.lead(slot).facts.as_slice();
         let count = facts.partition_point(|fact| fact.time <= settled);
-        self.fold(slot, count)
+        if count == 0 {
+            return timeline;
+        }
+        if count < facts.len() {
+            self.fold(slot, count);
+            return self.timeline(slot);
+        }
+        let course = timeline.course.clone();
+        self.fold_into(slot, count, timeline);
+        Timeline { clocks: course.running().cloned().collect(), course }
     }
 
     fn fold_beyond_limit(&mut self, slot: u32) {
@@ -411,21 +421,22 @@ impl Engine {
         self.fold(slot, count);
     }
 
-    fn fold(&mut self, slot: u32, count: usize) -> bool {
-        if count == 0 {
-            return false;
-        }
-        let rules = Arc::clone(&self.rules);
+    /// Folds the first facts of a lead.
+    fn fold(&mut self, slot: u32, count: usize) {
+        let lead = self.store.lead(slot);
+        let timeline = derive(&self.rules, lead.base.as_deref(), &lead.facts.as_slice()[..count]);
+        self.fold_into(slot, count, timeline);
+    }
+
+    /// Replaces the first facts of a lead by what they came to.
+    fn fold_into(&mut self, slot: u32, count: usize, timeline: Timeline) {
         let lead = self.store.touch(slot);
-        let (settled, _) = lead.facts.as_slice().split_at(count);
-        let timeline = derive(&rules, lead.base.as_deref(), settled);
-        lead.folded_until = settled.last().map_or(lead.folded_until, |fact| fact.time);
+        lead.folded_until = lead.facts.as_slice()[..count].last().map_or(lead.folded_until, |fact| fact.time);
         let ended = timeline.clocks.into_iter().filter(|clock| clock.end.is_some());
         lead.decided.extend(ended);
         lead.facts.drain_first(count);
         lead.base = Some(Box::new(timeline.course));
         self.drop_settled(slot);
-        true
     }
 }
 

@@ -270,20 +270,37 @@ impl Fact {
     /// The stage it enters; of a contact, none.
     pub fn stage(&self) -> Option<&str> {
         let mut reader = self.read();
-        reader.identity()?;
+        reader.skip_identity()?;
         reader.stage()?
     }
 
     /// Its other fields, nested ones by dotted path.
     pub fn fields(&self) -> Fields<'_> {
-        let mut reader = self.read();
-        let sound = reader.identity().is_some() && reader.stage().is_some();
-        Fields { reader: if sound { reader } else { Reader { rest: &[] } } }
+        Fields { reader: self.read_fields() }
     }
 
     /// The value of one field; of one given twice, the last.
     pub fn field(&self, path: &str) -> Option<Value<'_>> {
-        self.fields().filter(|(found, _)| *found == path).map(|(_, value)| value).last()
+        let mut reader = self.read_fields();
+        let mut found = None;
+        while let Some(field) = reader.raw_field() {
+            if field.path == path.as_bytes() {
+                found = field.value();
+            }
+        }
+        found
+    }
+
+    /// Its other fields, undecoded.
+    pub fn raw_fields(&self) -> impl Iterator<Item = RawField<'_>> {
+        let mut reader = self.read_fields();
+        std::iter::from_fn(move || reader.raw_field())
+    }
+
+    fn read_fields(&self) -> Reader<'_> {
+        let mut reader = self.read();
+        let sound = reader.skip_identity().is_some() && reader.skip_stage().is_some();
+        if sound { reader } else { Reader { rest: &[] } }
     }
 
     fn read(&self) -> Reader<'_> {
@@ -332,6 +349,30 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// A field whose path and value have not been looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct RawField<'a> {
+    /// The dotted path.
+    pub path: &'a [u8],
+    tag: u8,
+    bytes: &'a [u8],
+}
+
+impl<'a> RawField<'a> {
+    /// Its value.
+    pub fn value(&self) -> Option<Value<'a>> {
+        match self.tag {
+            0 => Some(Value::Null),
+            1 => Some(Value::Bool(false)),
+            2 => Some(Value::Bool(true)),
+            3 => Some(Value::Number(f64::from_le_bytes(self.bytes.try_into().ok()?))),
+            4 => std::str::from_utf8(self.bytes).ok().map(Value::Text),
+            5 => Some(Value::Other),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Reader<'a> {
     rest: &'a [u8],
@@ -351,15 +392,36 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
         let mut count = 0usize;
         for shift in (0..28).step_by(7) {
             let byte = self.byte()?;
             count |= usize::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                return std::str::from_utf8(self.take(count)?).ok();
+                return self.take(count);
             }
         }
         None
+    }
+
+    fn skip_identity(&mut self) -> Option<()> {
+        match self.byte()? {
+            0 => self.take(16).map(|_| ()),
+            1 => self.bytes().map(|_| ()),
+            2 => self.bytes().and_then(|_| self.bytes()).map(|_| ()),
+            _ => None,
+        }
+    }
+
+    fn skip_stage(&mut self) -> Option<()> {
+        match self.byte()? {
+            0 => Some(()),
+            1 => self.bytes().map(|_| ()),
+            _ => None,
+        }
     }
 
     fn identity(&mut self) -> Option<Identity<'a>> {
@@ -379,18 +441,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn field(&mut self) -> Option<(&'a str, Value<'a>)> {
-        let path = self.text()?;
-        let value = match self.byte()? {
-            0 => Value::Null,
-            1 => Value::Bool(false),
-            2 => Value::Bool(true),
-            3 => Value::Number(f64::from_le_bytes(self.take(8)?.try_into().ok()?)),
-            4 => Value::Text(self.text()?),
-            5 => Value::Other,
-            _ => return None,
+    fn raw_field(&mut self) -> Option<RawField<'a>> {
+        let path = self.bytes()?;
+        let tag = self.byte()?;
+        let bytes = match tag {
+            3 => self.take(8)?,
+            4 => self.bytes()?,
+            _ => &[],
         };
-        Some((path, value))
+        Some(RawField { path, tag, bytes })
+    }
+
+    fn field(&mut self) -> Option<(&'a str, Value<'a>)> {
+        let field = self.raw_field()?;
+        Some((std::str::from_utf8(field.path).ok()?, field.value()?))
     }
 }
 

@@ -36,11 +36,14 @@ struct Probe {
 }
 
 /// A probe under way.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Asked {
     ticket: u64,
     sent_at: Instant,
     open: usize,
+    /// What was known of each input's end when it was sent: an answer below it proves a loss, one below what
+    /// was read since does not.
+    floors: Vec<i64>,
 }
 
 /// Why an answer is no evidence.
@@ -100,7 +103,8 @@ impl Horizon {
 
     /// A probe of every input is under way.
     pub fn asked(&mut self, ticket: u64, now: Instant) {
-        self.asked.push_back(Asked { ticket, sent_at: now, open: self.inputs.len() });
+        let floors = self.inputs.iter().map(|input| input.position.max(input.end_max)).collect();
+        self.asked.push_back(Asked { ticket, sent_at: now, open: self.inputs.len(), floors });
     }
 
     /// Whether an answer is awaited, or the end that one named has not been reached.
@@ -127,17 +131,20 @@ impl Horizon {
         end: i64,
         leader_epoch: i32,
     ) -> Result<(), Refusal> {
+        let asked = self.asked.iter().find(|asked| asked.ticket == ticket);
+        let floor = asked.and_then(|asked| asked.floors.get(usize::from(topic)).copied());
         self.close_one(ticket);
-        let Some(input) = self.inputs.get_mut(usize::from(topic)) else { return Ok(()) };
+        let (Some(input), Some(known)) = (self.inputs.get_mut(usize::from(topic)), floor) else {
+            return Ok(());
+        };
         if leader_epoch >= 0 && leader_epoch < input.leader_epoch_max {
             return Err(Refusal::OldLeader { epoch: leader_epoch, known: input.leader_epoch_max });
         }
-        let known = input.position.max(input.end_max);
         if end < known {
             return Err(Refusal::LogLost { end, known });
         }
         input.leader_epoch_max = input.leader_epoch_max.max(leader_epoch);
-        input.end_max = end;
+        input.end_max = input.end_max.max(end);
         input.unreached.push_back(Probe { asked_at, end });
         input.settle();
         Ok(())
@@ -224,10 +231,23 @@ mod tests {
     #[test]
     fn an_end_below_what_was_read_or_seen_is_loss_and_an_older_leader_is_nobody() {
         let mut horizon = Horizon::new(GRACE_MS, [10]);
-        assert_eq!(horizon.answered(1, 0, at(1), 9, 3), Err(Refusal::LogLost { end: 9, known: 10 }));
-        assert_eq!(horizon.answered(1, 0, at(1), 20, 3), Ok(()));
-        assert_eq!(horizon.answered(1, 0, at(2), 19, 3), Err(Refusal::LogLost { end: 19, known: 20 }));
-        assert_eq!(horizon.answered(1, 0, at(3), 20, 2), Err(Refusal::OldLeader { epoch: 2, known: 3 }));
+        let mut answer = |ticket, end, leader_epoch| {
+            horizon.asked(ticket, at(1));
+            horizon.answered(ticket, 0, at(1), end, leader_epoch)
+        };
+        assert_eq!(answer(1, 9, 3), Err(Refusal::LogLost { end: 9, known: 10 }));
+        assert_eq!(answer(2, 20, 3), Ok(()));
+        assert_eq!(answer(3, 19, 3), Err(Refusal::LogLost { end: 19, known: 20 }));
+        assert_eq!(answer(4, 20, 2), Err(Refusal::OldLeader { epoch: 2, known: 3 }));
         assert_eq!(horizon.known_until(), None);
+    }
+
+    #[test]
+    fn what_was_read_while_the_answer_was_on_its_way_is_no_loss() {
+        let mut horizon = Horizon::new(GRACE_MS, [10]);
+        horizon.asked(1, at(100));
+        horizon.applied(0, 15);
+        assert_eq!(horizon.answered(1, 0, at(100), 12, 0), Ok(()));
+        assert_eq!(horizon.known_until(), Some(at(95)));
     }
 }

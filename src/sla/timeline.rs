@@ -315,11 +315,14 @@ impl Course {
 
     fn set_attributes(&mut self, rules: &Rules, fact: &Fact) {
         self.values.resize(rules.tracked().len(), None);
-        for (path, value) in fact.fields() {
+        for field in fact.raw_fields() {
             for (tracked, known) in rules.tracked().iter().zip(&mut self.values) {
-                if path == tracked {
-                    *known = scalar_of(value);
-                } else if is_below(tracked, path) || (is_below(path, tracked) && value != Value::Null) {
+                let tracked = tracked.as_bytes();
+                if field.path == tracked {
+                    *known = field.value().and_then(scalar_of);
+                } else if is_below(tracked, field.path)
+                    || (is_below(field.path, tracked) && field.value() != Some(Value::Null))
+                {
                     *known = None;
                 }
             }
@@ -699,6 +702,6 @@ fn scalar_of(value: Value<'_>) -> Option<Scalar> {
 }
 
 /// Whether dotted `path` lies below `above`.
-fn is_below(path: &str, above: &str) -> bool {
-    path.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
+fn is_below(path: &[u8], above: &[u8]) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.starts_with(b"."))
 }
