@@ -22,6 +22,9 @@ use crate::wire::record::Topic;
 /// Longer than any log: no lead is forgotten.
 const RETENTION_MS: i64 = i64::MAX / 4;
 
+/// When a line without a time is taken to have come: far from [`RETENTION_MS`] ago.
+const EPOCH: Instant = Instant::from_millis(0);
+
 /// Nothing comes late, so a fact is folded as soon as it is judged; before that, none is.
 const SETTINGS: Settings = Settings {
     grace_ms: 0,
@@ -65,7 +68,7 @@ impl<'a> Judge<'a> {
     /// Knows no lead but those of rejected lines.
     pub fn new(rules: &Arc<Rules>, encoder: &'a Encoder, rejects: &[Reject]) -> Judge<'a> {
         let mut judge = Judge {
-            engine: Engine::new(Arc::clone(rules), SETTINGS),
+            engine: Engine::without_transactions(Arc::clone(rules), SETTINGS),
             encoder,
             effects: Effects::default(),
             seen: Vec::new(),
@@ -84,9 +87,8 @@ impl<'a> Judge<'a> {
                 partition: 0,
                 offset: reject.line as i64,
             };
-            self.engine.mark_rejected(&reject.lead_id, at, arrival(Instant::MIN));
+            self.engine.mark_rejected(&reject.lead_id, at, arrival(EPOCH));
         }
-        self.keep();
     }
 
     /// Whether a fact is new to its lead as far as can be told, or the same as one that is still there and
@@ -125,11 +127,6 @@ impl<'a> Judge<'a> {
         matches!(applied, Applied::New { .. })
     }
 
-    /// Makes what was taken in stay, so that nothing is remembered to undo it.
-    pub fn keep(&mut self) {
-        self.engine.store_mut().commit();
-    }
-
     /// Sets the latest event and counts as rejected what follows a merge, in whatever order it was read.
     pub fn recount(&self, reading: &mut Reading) {
         let store = self.engine.store();
@@ -153,7 +150,6 @@ impl<'a> Judge<'a> {
         }
         self.engine.advance(horizon, usize::MAX, &mut self.effects);
         self.speak(outputs)?;
-        self.keep();
         Ok(())
     }
 

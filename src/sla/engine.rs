@@ -121,6 +121,11 @@ impl Engine {
         Engine { rules, settings, store: Store::default(), horizon: None }
     }
 
+    /// An engine whose work is never aborted, and which keeps nothing to undo it.
+    pub fn without_transactions(rules: Arc<Rules>, settings: Settings) -> Engine {
+        Engine { rules, settings, store: Store::without_transactions(), horizon: None }
+    }
+
     /// What it knows of its leads.
     pub fn store(&self) -> &Store {
         &self.store

@@ -160,6 +160,8 @@ pub struct Store {
     pub forgotten_until: Instant,
     transaction: u64,
     touched: Vec<(Arc<str>, Option<Lead>)>,
+    /// Whether transactions are remembered at all.
+    is_transactional: bool,
     forgotten_before: Instant,
     tally: Tally,
 }
@@ -181,6 +183,7 @@ impl Default for Store {
             forgotten_until: Instant::MIN,
             transaction: 1,
             touched: Vec::new(),
+            is_transactional: true,
             forgotten_before: Instant::MIN,
             tally: Tally::new(),
         }
@@ -188,6 +191,11 @@ impl Default for Store {
 }
 
 impl Store {
+    /// A store that remembers nothing of transactions: for those who never abort one.
+    pub fn without_transactions() -> Store {
+        Store { is_transactional: false, ..Store::default() }
+    }
+
     /// How many clocks of each objective run.
     pub fn tally(&self) -> &Tally {
         &self.tally
@@ -245,7 +253,7 @@ impl Store {
     /// The lead in a slot, to be changed: what it was is remembered until the transaction ends.
     pub fn touch(&mut self, slot: u32) -> &mut Lead {
         let (id, lead) = self.slots.get_mut(slot);
-        if lead.transaction != self.transaction {
+        if self.is_transactional && lead.transaction != self.transaction {
             self.touched.push((Arc::clone(id), Some(lead.clone())));
             lead.transaction = self.transaction;
         }
@@ -260,7 +268,9 @@ impl Store {
     /// Puts a lead in, as new within the transaction.
     fn insert(&mut self, id: Arc<str>, mut lead: Lead) -> u32 {
         lead.transaction = self.transaction;
-        self.touched.push((Arc::clone(&id), None));
+        if self.is_transactional {
+            self.touched.push((Arc::clone(&id), None));
+        }
         self.place(id, lead)
     }
 
