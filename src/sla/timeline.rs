@@ -151,7 +151,7 @@ pub struct Course {
     status: Status,
     context: Arc<Context>,
     was_assigned: bool,
-    values: Vec<Option<Scalar>>,
+    values: Arc<Vec<Option<Scalar>>>,
     early: Vec<EarlyStop>,
     running: Vec<Clock>,
 }
@@ -184,21 +184,26 @@ enum Cause {
 /// A lead's whole timeline, as its facts imply it.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    /// Every clock, those that ended first.
-    pub clocks: Vec<Clock>,
-    /// Where the lead stands after its last fact.
+    /// The clocks that ended, in the order in which they did.
+    pub ended: Vec<Clock>,
+    /// Where the lead stands after its last fact, with the clocks that run.
     pub course: Course,
+}
+
+impl Timeline {
+    /// Every clock, those that ended first.
+    pub fn clocks(&self) -> impl Iterator<Item = &Clock> {
+        self.ended.iter().chain(self.course.running())
+    }
 }
 
 /// Derives a lead's timeline from the course its folded facts came to and the facts since. Rule T1.
 pub fn derive(rules: &Rules, base: Option<&Course>, facts: &[Fact]) -> Timeline {
-    let mut course = base.cloned().unwrap_or_default();
-    let mut clocks = Vec::new();
+    let mut timeline = Timeline { ended: Vec::new(), course: base.cloned().unwrap_or_default() };
     for instant in facts.chunk_by(|a, b| a.time == b.time) {
-        course.advance(rules, instant, &mut clocks);
+        timeline.course.advance(rules, instant, &mut timeline.ended);
     }
-    clocks.extend(course.running().cloned());
-    Timeline { clocks, course }
+    timeline
 }
 
 /// What one fact is to the conditions of policies, seen after it has set what it sets. Rule F8.
@@ -293,7 +298,7 @@ impl Course {
         for fact in instant {
             if is_deleted && fact.kind == Kind::LeadCreated {
                 is_deleted = false;
-                self.values.clear();
+                self.values = Arc::default();
                 foreseen = Foreseen { owner: None, created_at: None };
             }
             if is_deleted {
@@ -314,18 +319,25 @@ impl Course {
     }
 
     fn set_attributes(&mut self, rules: &Rules, fact: &Fact) {
-        self.values.resize(rules.tracked().len(), None);
         for field in fact.raw_fields() {
-            for (tracked, known) in rules.tracked().iter().zip(&mut self.values) {
+            for (index, tracked) in rules.tracked().iter().enumerate() {
                 let tracked = tracked.as_bytes();
                 if field.path == tracked {
-                    *known = field.value().and_then(scalar_of);
+                    self.set_attribute(rules, index, field.value().and_then(scalar_of));
                 } else if is_below(tracked, field.path)
                     || (is_below(field.path, tracked) && field.value() != Some(Value::Null))
                 {
-                    *known = None;
+                    self.set_attribute(rules, index, None);
                 }
             }
+        }
+    }
+
+    fn set_attribute(&mut self, rules: &Rules, index: usize, value: Option<Scalar>) {
+        if self.values.get(index).unwrap_or(&None) != &value {
+            let values = Arc::make_mut(&mut self.values);
+            values.resize(rules.tracked().len(), None);
+            values[index] = value;
         }
     }
 
