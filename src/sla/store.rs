@@ -404,10 +404,13 @@ fn shard_of(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
 }
 
+/// A lead by its id, or room for one.
+type Slot = Option<(Arc<str>, Lead)>;
+
 /// Leads in pieces of memory that never move.
 #[derive(Debug, Default)]
 struct Slots {
-    chunks: Vec<Vec<Option<(Arc<str>, Lead)>>>,
+    chunks: Vec<Vec<Slot>>,
     free: Vec<u32>,
     len: usize,
 }
