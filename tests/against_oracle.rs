@@ -88,15 +88,19 @@ fn try_seed(seed: u64) {
         until: case.until,
         files,
     };
-    let in_order = check(seed, &question(&case.log, 1));
-    let shuffled = check(seed, &question(&shuffled, 1 + dice.below(3)));
-    assert_eq!(in_order.ids, shuffled.ids, "seed {seed}: ids depend on the order of the log");
+    let name = format!(
+        "seed {seed}, repeat with OVERDUE_SEEDS={seed}..{} cargo test --test against_oracle",
+        seed + 1
+    );
+    let in_order = check(&name, &question(&case.log, 1));
+    let shuffled = check(&name, &question(&shuffled, 1 + dice.below(3)));
+    assert_eq!(in_order.ids, shuffled.ids, "{name}: ids depend on the order of the log");
 }
 
 /// Panics with the smallest story that shows it where the two differ.
-fn check(seed: u64, question: &Question) -> Answer {
+fn check(name: &str, question: &Question) -> Answer {
     let answer = ask(question).unwrap_or_else(|error| {
-        panic!("seed {seed}: overdue refused\n{}{error}", generate::yaml(&question.policies))
+        panic!("{name}: overdue refused\n{}{error}", generate::yaml(&question.policies))
     });
     let expected = expected(question);
     if agree(&answer, &expected) {
@@ -106,9 +110,7 @@ fn check(seed: u64, question: &Question) -> Answer {
     let story = shrunk(only_lead(question, &lead));
     let said = ask(&story).unwrap_or_default();
     panic!(
-        "seed {seed}: lead `{lead}`; repeat with OVERDUE_SEEDS={seed}..{} cargo test --release --test against_oracle\n\
-         {}--- until {}\n{}\n--- overdue says\n{}--- the rules say\n{}",
-        seed + 1,
+        "{name}: lead `{lead}`\n{}--- until {}\n{}\n--- overdue says\n{}--- the rules say\n{}",
         generate::yaml(&story.policies),
         story.until.map_or_else(|| "the latest event".into(), written),
         story.lines.join("\n"),

@@ -1,4 +1,5 @@
-//! Stories by hand, so that the second reading is itself read against the rules.
+//! Stories by hand, so that the second reading is itself read against the rules. `overdue` is asked
+//! each of them too.
 
 use serde_json::{Value, json};
 
@@ -20,6 +21,8 @@ fn check(policies: &str, events: &str, until: &str, expected: &str) {
     let told: Vec<String> = clocks.iter().map(tell).collect();
     let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     assert_eq!(told, expected);
+    let until = instant(&time(until));
+    crate::check("story", &crate::Question { policies, lines, until, files: 1 });
 }
 
 fn time(clock: &str) -> String {
@@ -118,7 +121,7 @@ fn a_lead_created_after_deletion_begins_anew() {
 fn a_clock_started_again_in_its_own_instant_runs_on() {
     check(
         ANSWER,
-        "10:00 lead-created event_id=1\n10:00 lead-deleted\n10:00 lead-created event_id=2",
+        "10:00 lead-created event_id=a\n10:00 lead-deleted\n10:00 lead-created event_id=b",
         "20:00",
         "answer 10:00 due 11:00 breached",
     );
@@ -227,10 +230,10 @@ policies: [{name: all, objectives: {reply: {
 fn the_first_in_the_log_counts() {
     check(
         ANSWER,
-        "10:00 lead-created event_id=1
-         10:20 contacted event_id=2 direction=inbound
-         10:10 contacted event_id=2
-         10:30 lead-assigned event_id=2 owner=ann",
+        "10:00 lead-created event_id=a
+         10:20 contacted event_id=b direction=inbound
+         10:10 contacted event_id=b
+         10:30 lead-assigned event_id=b owner=ann",
         "20:00",
         "answer 10:00 due 11:00 breached",
     );
@@ -245,6 +248,69 @@ fn the_lead_of_its_whole_instant_decides_the_policy() {
         "10:00 lead-created\n10:00 lead-updated geo={\"country\":\"NL\"}\n10:01 lead-updated geo=null",
         "10:30",
         "answer 10:00 due 11:00 open",
+    );
+}
+
+#[test]
+fn a_contact_in_the_instant_of_the_creation_answers_it() {
+    let met = "answer 10:00 due 11:00 met 10:00";
+    check(ANSWER, "10:00 lead-created\n10:00 contacted", "20:00", met);
+    check(ANSWER, "10:00 contacted\n10:00 lead-created", "20:00", met);
+    check(ANSWER, "10:00 lead-created\n10:00 stage-changed stage=dropped\n10:00 contacted", "20:00", met);
+    check(ANSWER, "10:00 lead-created\n10:00 lead-merged into=lead-2\n10:00 contacted", "20:00", met);
+}
+
+#[test]
+fn an_assignment_in_the_instant_of_an_answered_creation_is_answered() {
+    let policies = ANSWER.replace("start: created", "start: [created, assigned]");
+    let met = "answer 10:00 due 11:00 met 10:00";
+    check(&policies, "10:00 lead-created\n10:00 contacted\n10:00 lead-assigned owner=ann", "20:00", met);
+    check(&policies, "09:00 contacted\n10:00 lead-created\n10:00 lead-assigned owner=ann", "20:00", met);
+}
+
+#[test]
+fn an_answer_to_the_life_before_answers_nothing() {
+    check(
+        ANSWER,
+        "09:00 contacted\n10:00 lead-created event_id=a\n10:00 lead-deleted\n10:00 lead-created event_id=b",
+        "20:00",
+        "answer 10:00 due 11:00 breached",
+    );
+}
+
+#[test]
+fn a_merged_lead_does_not_come_back_by_having_been_deleted() {
+    for events in [
+        "09:00 lead-deleted\n09:30 lead-merged into=lead-2\n10:00 lead-created",
+        "10:00 lead-created\n09:30 lead-merged into=lead-2\n09:00 lead-deleted",
+    ] {
+        check(ANSWER, events, "20:00", "");
+    }
+}
+
+#[test]
+fn a_clock_ended_and_handed_off_in_one_instant_is_a_hand_off() {
+    check(
+        "pipeline: {won: [signed], lost: [dropped]}
+policies: [{name: all, objectives: {onboard: {
+  start: [created, {entered: signed}], stop: contacted, within: 2h}}}]",
+        "10:00 lead-created
+         10:00 stage-changed stage=signed
+         10:30 stage-changed stage=dropped
+         11:00 contacted",
+        "20:00",
+        "onboard 10:00 due 12:00 met 11:00",
+    );
+}
+
+#[test]
+fn leaving_for_a_won_stage_hands_off() {
+    check(
+        "pipeline: {open: [new, deal], won: [signed]}
+policies: [{name: all, objectives: {onboard: {start: {left: deal, to: won}, stop: contacted, within: 2h}}}]",
+        "10:00 stage-changed stage=deal\n10:30 stage-changed stage=signed\n11:00 contacted",
+        "20:00",
+        "onboard 10:30 due 12:30 met 11:00",
     );
 }
 
