@@ -1,6 +1,7 @@
 //! Every test that crosses a process boundary, in one binary: one link, and one broker shared by all.
 
 mod deploy;
+mod detector;
 mod examples;
 mod kafka_helper;
 mod kafka_port;

@@ -15,6 +15,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::distribution::Distribution;
+use super::proxy::Proxy;
 
 const START_WITHIN: Duration = Duration::from_secs(90);
 const HEAP: &str = "512m";
@@ -52,6 +53,12 @@ impl Kafka {
     /// Ends broker `n`, the first being 1, as a power cut would.
     pub fn kill(&self, n: usize) {
         self.cluster().node(n).kill();
+    }
+
+    /// Returns a way to broker 1 that can be cut; only clients that begin there are led to stay on it.
+    pub fn proxy(&self) -> Proxy {
+        let Detour { listens, advertised } = self.cluster().node(1).detour;
+        Proxy::start(advertised, listens)
     }
 
     /// Freezes broker `n`: its connections stay open and say nothing.
@@ -108,10 +115,14 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("overdue-kafka-").tempdir().expect("a temporary folder");
         let folder = folder.keep();
         let keeper = Keeper::of(&folder);
-        let ports = free_ports(2 * brokers);
-        let (clients, controllers) = ports.split_at(brokers);
+        let ports = free_ports(4 * brokers);
+        let (clients, others) = ports.split_at(brokers);
+        let (controllers, detours) = others.split_at(brokers);
         let voters = voters(controllers);
-        let nodes = (1..=brokers).map(|id| Node::new(&folder, id, clients[id - 1], brokers)).collect();
+        let detour =
+            |id: usize| Detour { listens: detours[2 * id - 2], advertised: detours[2 * id - 1] };
+        let node = |id: usize| Node::new(&folder, id, clients[id - 1], detour(id), brokers);
+        let nodes = (1..=brokers).map(node).collect();
         let this = Self { distribution, nodes, keeper };
         for (node, &controller) in this.nodes.iter().zip(controllers) {
             node.format(&this.distribution, controller, &voters);
@@ -182,10 +193,18 @@ impl Keeper {
     }
 }
 
+/// A second listener that tells its clients to come back by another port, where a proxy may be.
+#[derive(Clone, Copy)]
+struct Detour {
+    listens: u16,
+    advertised: u16,
+}
+
 struct Node {
     id: usize,
     folder: PathBuf,
     port: u16,
+    detour: Detour,
     replicas: usize,
     process: Mutex<Option<Child>>,
 }
@@ -194,9 +213,9 @@ struct Node {
 const LAUNCH: &str = r#"echo $$ >"$0" && exec "$@""#;
 
 impl Node {
-    fn new(folder: &Path, id: usize, port: u16, brokers: usize) -> Self {
+    fn new(folder: &Path, id: usize, port: u16, detour: Detour, brokers: usize) -> Self {
         let folder = folder.join(id.to_string());
-        Self { id, folder, port, replicas: brokers.min(3), process: Mutex::new(None) }
+        Self { id, folder, port, detour, replicas: brokers.min(3), process: Mutex::new(None) }
     }
 
     fn address(&self) -> String {
@@ -221,14 +240,15 @@ impl Node {
 
     fn properties(&self, controller: u16, voters: &str) -> String {
         let (id, client, replicas) = (self.id, self.address(), self.replicas);
+        let Detour { listens, advertised } = self.detour;
         let data = self.folder.join("data");
         format!(
             "process.roles=broker,controller\n\
              node.id={id}\n\
              controller.quorum.voters={voters}\n\
-             listeners=CLIENT://{client},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=CLIENT://{client}\n\
-             listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners=CLIENT://{client},DETOUR://127.0.0.1:{listens},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=CLIENT://{client},DETOUR://127.0.0.1:{advertised}\n\
+             listener.security.protocol.map=CLIENT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              inter.broker.listener.name=CLIENT\n\
              controller.listener.names=CONTROLLER\n\
              log.dirs={data}\n\
@@ -241,6 +261,7 @@ impl Node {
              transaction.state.log.replication.factor={replicas}\n\
              transaction.state.log.min.isr={in_sync}\n\
              transaction.state.log.num.partitions=4\n\
+             transaction.abort.timed.out.transaction.cleanup.interval.ms=500\n\
              group.initial.rebalance.delay.ms=0\n\
              auto.create.topics.enable=false\n\
              num.network.threads=2\n\
@@ -331,14 +352,15 @@ fn voters(controllers: &[u16]) -> String {
 }
 
 /// Finds ports below those that the system hands out to clients, so that a broker finds its own again.
-fn free_ports(count: usize) -> Vec<u16> {
+pub fn free_ports(count: usize) -> Vec<u16> {
     let first = 12_000 + (seed() % 18_000) as u16;
     let held = (first..).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).take(count);
     let held: Vec<_> = held.collect();
     held.iter().map(|listener| listener.local_addr().expect("a bound port").port()).collect()
 }
 
-fn seed() -> u32 {
+/// Returns a number that another run or process is unlikely to get.
+pub fn seed() -> u32 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a date after 1970");
     now.subsec_micros() ^ process::id().wrapping_mul(7919)
 }

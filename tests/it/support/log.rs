@@ -8,7 +8,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
@@ -89,6 +89,13 @@ impl Kafka {
         records
     }
 
+    /// Tells whether there is a topic of this name.
+    pub fn has_topic(&self, name: &str) -> bool {
+        // Asked for all of them: a question about one may bring it into being.
+        let metadata = self.reader().fetch_metadata(None, ANSWER_WITHIN).expect("the cluster's metadata");
+        metadata.topics().iter().any(|topic| topic.name() == name && !topic.partitions().is_empty())
+    }
+
     fn produce_all<'a>(
         &self,
         topic: &str,
@@ -142,9 +149,10 @@ impl Record {
     }
 }
 
+/// Counts the records that were not delivered.
 #[derive(Default)]
-struct Deliveries {
-    failed: Arc<AtomicUsize>,
+pub struct Deliveries {
+    pub failed: Arc<AtomicUsize>,
 }
 
 impl ClientContext for Deliveries {}
@@ -157,7 +165,12 @@ impl ProducerContext for Deliveries {
     }
 }
 
-fn send(producer: &BaseProducer<Deliveries>, mut record: BaseRecord<'_, str, str>) {
+/// Hands a record to a producer, waiting while its queue is full.
+pub fn send<K, V>(producer: &BaseProducer<Deliveries>, mut record: BaseRecord<'_, K, V>)
+where
+    K: ToBytes + ?Sized,
+    V: ToBytes + ?Sized,
+{
     while let Err((error, back)) = producer.send(record) {
         assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "producing: {error}");
         producer.poll(Duration::from_millis(10));
@@ -169,11 +182,20 @@ fn send(producer: &BaseProducer<Deliveries>, mut record: BaseRecord<'_, str, str
 fn ends(consumer: &BaseConsumer, topic: &str) -> Vec<(i32, i64)> {
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).expect("the topic's metadata");
     let partitions = metadata.topics()[0].partitions().iter().map(|partition| partition.id());
-    let watermarks = |partition| {
-        consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).expect("the ends of a partition")
-    };
+    let watermarks = |partition| watermarks(consumer, topic, partition);
     let with_ends = partitions.map(|partition| (partition, watermarks(partition)));
     with_ends.filter(|(_, (low, high))| low < high).map(|(partition, (_, high))| (partition, high)).collect()
+}
+
+/// Asks for the ends of a partition, again where a topic is so new that its leader does not know yet.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN) {
+            Ok(ends) => return ends,
+            Err(error) => assert!(Instant::now() < deadline, "the ends of `{topic}` {partition}: {error}"),
+        }
+    }
 }
 
 fn has_reached(consumer: &BaseConsumer, topic: &str, ends: &[(i32, i64)]) -> bool {
@@ -186,7 +208,12 @@ fn has_reached(consumer: &BaseConsumer, topic: &str, ends: &[(i32, i64)]) -> boo
 
 /// Tells the errors of a broker that is away, which the client gets over by itself.
 fn is_passing(error: &KafkaError) -> bool {
-    let passing = [RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::AllBrokersDown];
+    let passing = [
+        RDKafkaErrorCode::BrokerTransportFailure,
+        RDKafkaErrorCode::AllBrokersDown,
+        RDKafkaErrorCode::NotLeaderForPartition,
+        RDKafkaErrorCode::UnknownTopicOrPartition,
+    ];
     error.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
 }
 

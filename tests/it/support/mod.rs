@@ -3,8 +3,12 @@
 //! A test begins with `let Some(kafka) = Kafka::shared() else { return };`. Without a JDK or Maven it is
 //! skipped loudly; where `CI` is set it fails instead.
 
+pub mod detector;
 mod distribution;
+pub mod feed;
 mod kafka;
 mod log;
+mod proxy;
 
-pub use kafka::Kafka;
+pub use kafka::{Kafka, seed};
+pub use log::Record;
