@@ -97,9 +97,7 @@ fn header(args: &Args, bootstrap: &str, listens: SocketAddr) -> Vec<String> {
         format!(
             "  promise    call every new lead within an hour, which is {hour_s:.1} s here; move it on within a day"
         ),
-        format!(
-            "  broker     {bootstrap}   (topics {TOPIC}, {BREACHES}; try: kcat -b {bootstrap} -C -t {BREACHES})"
-        ),
+        format!("  broker     {bootstrap}, for any Kafka client: kcat -b {bootstrap} -C -t {BREACHES}"),
         format!("  metrics    http://{listens}/metrics"),
         "  said after at the earliest 500 ms, the grace that an event has to reach the log".to_owned(),
         "  end        Ctrl-C".to_owned(),

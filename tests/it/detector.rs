@@ -238,7 +238,8 @@ fn late_truth_takes_a_breach_back_once() {
     feed.write(job.input(), &[Event::created("lead-1", at)]);
     wait_until_breached(&job, &["lead-1".to_owned()]);
     feed.write(job.input(), &[Event::contacted("lead-1", at.plus(500))]);
-    let said = wait_for("the breach is taken back", || Some(job.said()).filter(|s| s.len() == 2).ok_or("".into()));
+    let said =
+        wait_for("the breach is taken back", || Some(job.said()).filter(|s| s.len() == 2).ok_or("".into()));
     assert_eq!([said[0].transition.as_str(), &said[1].transition], ["breached", "retracted"]);
     assert_eq!(said[1].retracts.as_ref(), Some(&said[0].id));
     detector.kill();
@@ -288,7 +289,8 @@ impl RealLog {
         let folder = given.unwrap_or_else(few);
         let read = |path: PathBuf| fs::read_to_string(path).expect("a file of the real log");
         let lines = read(folder.join("events.jsonl"));
-        let events = (0..copies).flat_map(|copy| lines.lines().map(move |line| renamed(line, copy))).collect();
+        let events =
+            (0..copies).flat_map(|copy| lines.lines().map(move |line| renamed(line, copy))).collect();
         Self { events, policies: read(folder.join("policies").join(policies)) }
     }
 

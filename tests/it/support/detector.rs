@@ -150,7 +150,13 @@ impl<'a> Job<'a> {
     fn command(&self, instance: &str, http: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_overdue"));
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
-        command.env_remove("OVERDUE_CONFIG").args(["run", "--log", "info,overdue=debug", "--log-format", "text"]);
+        command.env_remove("OVERDUE_CONFIG").args([
+            "run",
+            "--log",
+            "info,overdue=debug",
+            "--log-format",
+            "text",
+        ]);
         let policies = self.policies().display().to_string();
         let own = [
             ("kafka.brokers", self.kafka.bootstrap()),

@@ -119,8 +119,7 @@ impl Cluster {
         let (clients, others) = ports.split_at(brokers);
         let (controllers, detours) = others.split_at(brokers);
         let voters = voters(controllers);
-        let detour =
-            |id: usize| Detour { listens: detours[2 * id - 2], advertised: detours[2 * id - 1] };
+        let detour = |id: usize| Detour { listens: detours[2 * id - 2], advertised: detours[2 * id - 1] };
         let node = |id: usize| Node::new(&folder, id, clients[id - 1], detour(id), brokers);
         let nodes = (1..=brokers).map(node).collect();
         let this = Self { distribution, nodes, keeper };
