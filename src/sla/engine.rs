@@ -370,14 +370,16 @@ impl Engine {
 
     /// When a lead with nothing more to say leaves. Rule H10.
     fn leaves_at(&self, slot: u32, timeline: &Timeline) -> Option<Instant> {
+        let lead = self.store.lead(slot);
         let is_running = timeline.course.running().next().is_some();
-        let is_over = timeline.course.is_over(&self.rules.policies.pipeline);
+        let is_known = lead.base.is_some() || !lead.facts.as_slice().is_empty();
+        let is_over = timeline.course.is_over(&self.rules.policies.pipeline) || !is_known;
         let retention_ms = if is_over && !is_running {
             self.settings.retention_closed_ms
         } else {
             self.settings.retention_idle_ms
         };
-        Some(self.store.lead(slot).touched_at.plus(retention_ms))
+        Some(lead.touched_at.plus(retention_ms))
     }
 
     fn is_past_retention(&self, slot: u32, timeline: &Timeline, horizon: Instant) -> bool {
