@@ -119,7 +119,7 @@ impl<'a> Configs<'a> {
             FETCHING,
             &[
                 ("session.timeout.ms", "10000"),
-                ("heartbeat.interval.ms", "3000"),
+                ("heartbeat.interval.ms", "1000"),
                 ("max.poll.interval.ms", "120000"),
             ],
         ]);
