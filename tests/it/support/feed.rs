@@ -51,7 +51,10 @@ impl Feed {
     /// Hands events over without waiting.
     pub fn hand<'a>(&self, topic: &str, events: impl IntoIterator<Item = &'a Event>) {
         for event in events {
-            send(&self.producer, BaseRecord::to(topic).key(event.lead_id.as_str()).payload(event.line.as_str()));
+            send(
+                &self.producer,
+                BaseRecord::to(topic).key(event.lead_id.as_str()).payload(event.line.as_str()),
+            );
         }
         self.producer.poll(Duration::ZERO);
     }

@@ -34,6 +34,12 @@ impl Kafka {
         SHARED.get_or_init(|| Self::given().or_else(|| Self::start(1))).as_ref()
     }
 
+    /// Starts a broker that may be broken; none where a Kafka is given, for nobody's Kafka is broken.
+    pub fn own() -> Option<Self> {
+        let is_given = env::var("OVERDUE_TEST_KAFKA").is_ok_and(|given| !given.is_empty());
+        if is_given { None } else { Self::start(1) }
+    }
+
     /// Starts brokers of its own, stopped when the value is dropped or the process ends in any way.
     pub fn start(brokers: usize) -> Option<Self> {
         match Distribution::get() {
@@ -119,8 +125,7 @@ impl Cluster {
         let (clients, others) = ports.split_at(brokers);
         let (controllers, detours) = others.split_at(brokers);
         let voters = voters(controllers);
-        let detour =
-            |id: usize| Detour { listens: detours[2 * id - 2], advertised: detours[2 * id - 1] };
+        let detour = |id: usize| Detour { listens: detours[2 * id - 2], advertised: detours[2 * id - 1] };
         let node = |id: usize| Node::new(&folder, id, clients[id - 1], detour(id), brokers);
         let nodes = (1..=brokers).map(node).collect();
         let this = Self { distribution, nodes, keeper };
