@@ -1,5 +1,9 @@
 //! Says the moment a promise to a sales lead lapses.
 
+// A broken invariant is an assertion or an `expect` with its reason. Here and not with the other lints,
+// because the helpers of tests may end a test as they like.
+#![warn(clippy::panic, clippy::unwrap_used)]
+
 pub mod cli;
 pub mod config;
 pub mod demo;

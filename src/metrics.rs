@@ -70,8 +70,12 @@ const RESPONSE_SECONDS: [f64; 16] = [
     1_209_600.0,
 ];
 
-const DELAY_SECONDS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+const DELAY_SECONDS: [f64; 15] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0];
+
+/// How a breach was detected.
+const LIVE: &str = "live";
+const LATE_DATA: &str = "late_data";
 
 impl Metrics {
     /// Metrics of a process that judges by these policies; what can be zero is there from the start.
@@ -190,7 +194,7 @@ impl Metrics {
             detection_delay_seconds: {
                 let opts = HistogramOpts::new(
                     "overdue_detection_delay_seconds",
-                    "From the end of grace after a deadline to the commit of its breach.",
+                    "From the end of grace after a deadline to the commit of its breach; late_data where the events themselves came late.",
                 );
                 add(&registry, HistogramVec::new(opts.buckets(DELAY_SECONDS.to_vec()), &["mode"])?)?
             },
@@ -206,7 +210,7 @@ impl Metrics {
                 &registry,
                 seconds_gauges(
                     "horizon_timestamp_seconds",
-                    "Unix time up to which every event of a partition is known.",
+                    "Unix time up to which every event of a partition is known; 0 while none is.",
                     &["partition"],
                 )?,
             )?,
@@ -300,8 +304,15 @@ impl Metrics {
                 counter.with_label_values(&[topic]);
             }
         }
-        for result in ["committed", "aborted"] {
-            self.transactions.with_label_values(&[result]);
+        for (counter, values) in [
+            (&self.transactions, ["committed", "aborted"].as_slice()),
+            (&self.rebalances, &["assigned", "revoked", "lost"]),
+            (&self.probes, &["answered", "unanswered", "refused"]),
+        ] {
+            values.iter().for_each(|value| drop(counter.with_label_values(&[value])));
+        }
+        for mode in [LIVE, LATE_DATA] {
+            self.detection_delay_seconds.with_label_values(&[mode]);
         }
         for policy in &policies.policies {
             for objective in &policy.objectives {
@@ -391,8 +402,8 @@ impl Metrics {
     }
 
     /// A breach was committed this long after it could first have been proven.
-    pub fn breach_detected(&self, delay_ms: i64, is_catching_up: bool) {
-        let mode = if is_catching_up { "catchup" } else { "live" };
+    pub fn breach_detected(&self, delay_ms: i64, is_late_data: bool) {
+        let mode = if is_late_data { LATE_DATA } else { LIVE };
         self.detection_delay_seconds.with_label_values(&[mode]).observe(delay_ms.max(0) as f64 / 1000.0);
     }
 

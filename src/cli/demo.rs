@@ -10,7 +10,7 @@ use super::Failure;
 use super::run::{runtime, start_log};
 use crate::config::{self, Config, Sources};
 use crate::demo::leads::Leads;
-use crate::demo::screen::{ROWS, Said, Screen};
+use crate::demo::screen::{ROWS_MAX, Said, Screen};
 use crate::kafka::admin;
 use crate::kafka::mock::{Feeder, From, MockBroker, Tail};
 use crate::runtime::shared::Shared;
@@ -68,7 +68,7 @@ async fn demo(args: &Args, config: &Config, broker: &MockBroker) -> Result<(), F
     let listens = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
     let layout = admin::assume(&serve::kafka_settings(config, 0));
     let layout = layout.map_err(|error| Failure::Failed(error.to_string()))?;
-    let shared = serve::share(config, &layout, ROWS * 2)?;
+    let shared = serve::share(config, &layout, ROWS_MAX * 2)?;
     let stop = Arc::new(AtomicBool::new(false));
     let feeder = feed(args, broker, &stop)?;
     let watcher = watch(header(args, broker.bootstrap(), listens), broker, &shared, &feeder.1, &stop)?;
@@ -97,10 +97,9 @@ fn header(args: &Args, bootstrap: &str, listens: SocketAddr) -> Vec<String> {
         format!(
             "  promise    call every new lead within an hour, which is {hour_s:.1} s here; move it on within a day"
         ),
-        format!(
-            "  broker     {bootstrap}   (topics {TOPIC}, {BREACHES}; try: kcat -b {bootstrap} -C -t {BREACHES})"
-        ),
+        format!("  broker     {bootstrap}, for any Kafka client: kcat -b {bootstrap} -C -t {BREACHES}"),
         format!("  metrics    http://{listens}/metrics"),
+        "  said after at the earliest 500 ms, the grace that an event has to reach the log".to_owned(),
         "  end        Ctrl-C".to_owned(),
         String::new(),
     ]

@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
     long_about = "Says the moment a promise to a sales lead lapses.\n\n\
         Sales events in; breaches and figures out. A breach is spoken once no event that would disprove it can \
         come any more.",
-    after_help = "Exit codes: 0 ok, 1 findings, 2 usage or a file that cannot be read or written, \
+    after_help = "Exit codes: 0 ok, 1 findings or a service that could not go on, 2 usage or a file that cannot be read or written, \
         78 bad configuration.",
     arg_required_else_help = true
 )]
@@ -48,6 +48,9 @@ pub enum Failure {
     /// The configuration does not fit what was found.
     #[error("{0}")]
     Misfit(String),
+    /// The service could not go on.
+    #[error("{0}")]
+    Ended(String),
     /// Something could not be read, written or understood.
     #[error("{0}")]
     Failed(String),
@@ -60,7 +63,7 @@ impl From<serve::Failure> for Failure {
     fn from(failure: serve::Failure) -> Failure {
         match failure {
             serve::Failure::Refused(why) => Failure::Misfit(why),
-            serve::Failure::Failed(why) => Failure::Failed(why),
+            serve::Failure::Failed(why) => Failure::Ended(why),
         }
     }
 }
@@ -69,6 +72,7 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Refused(_) | Failure::Misfit(_) => ExitCode::from(78),
+            Failure::Ended(_) => ExitCode::FAILURE,
             Failure::Failed(_) => ExitCode::from(2),
             Failure::NobodyReads => ExitCode::SUCCESS,
         }
@@ -92,7 +96,7 @@ fn exit_code(done: Result<(), Failure>) -> ExitCode {
     match &failure {
         Failure::NobodyReads => {}
         Failure::Refused(problems) => eprintln!("{problems}"),
-        Failure::Failed(why) | Failure::Misfit(why) => eprintln!("error: {why}"),
+        Failure::Failed(why) | Failure::Misfit(why) | Failure::Ended(why) => eprintln!("error: {why}"),
     }
     failure.exit_code()
 }

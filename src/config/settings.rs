@@ -1,14 +1,21 @@
 //! Settings as written: files, then environment, then flags, laid over each other.
+//!
+//! The environment is read by the crate `config`. Laying over is done here, because its values know neither
+//! line nor column, and every problem names both.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use ::config::{ConfigError, Environment, Source};
+
 use super::problem::{Place, Report};
 use super::tree::{self, Entry, Node, Value};
 
 /// How a variable of the environment that is a setting begins.
-const VARIABLE_PREFIX: &str = "OVERDUE__";
+const VARIABLE_PREFIX: &str = "OVERDUE";
+/// What stands after that, and between the keys of a path.
+const VARIABLE_SEPARATOR: &str = "__";
 /// Words that a line with a secret is likely to hold.
 const SECRET_WORDS: &[&str] = &["password", "secret", "token", "jaas", "sasl", "credential", "pem", "key"];
 
@@ -17,7 +24,7 @@ const SECRET_WORDS: &[&str] = &["password", "secret", "token", "jaas", "sasl", "
 pub struct Sources {
     /// Files, later ones over earlier ones.
     pub files: Vec<PathBuf>,
-    /// The environment; only names that begin with `OVERDUE__` are looked at.
+    /// The environment; only names that begin with `OVERDUE__`, in either case, are looked at.
     pub env: BTreeMap<String, String>,
     /// `KEY=VALUE` of each `--set`.
     pub sets: Vec<String>,
@@ -28,8 +35,7 @@ impl Sources {
     pub fn of_process(files: Vec<PathBuf>, sets: Vec<String>) -> Sources {
         let text = |os: OsString| os.to_string_lossy().into_owned();
         let env = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-        let env = env.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)).collect();
-        Sources { files, env, sets }
+        Sources { files, env: env.collect(), sets }
     }
 }
 
@@ -52,11 +58,11 @@ impl Settings {
         for path in &sources.files {
             settings.add_file(path, report);
         }
-        for (name, value) in &sources.env {
-            if let Some(path) = name.strip_prefix(VARIABLE_PREFIX) {
-                let path = path.to_lowercase();
-                settings.add(report.flag(name), path.split("__"), value, report);
-            }
+        match variables(&sources.env) {
+            Ok(variables) => variables.iter().for_each(|(path, value)| {
+                settings.add(report.flag(&variable(path)), path.split('.'), value, report);
+            }),
+            Err(error) => report.add(report.flag("environment"), "", &error.to_string()),
         }
         for set in &sources.sets {
             settings.add_flag(set, report);
@@ -112,6 +118,22 @@ impl Settings {
         };
         nested.into_iter().for_each(|node| merge(&mut self.root, node));
     }
+}
+
+/// The variables that are settings, by dotted path.
+fn variables(env: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, ConfigError> {
+    let env = env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let variables = Environment::with_prefix(VARIABLE_PREFIX)
+        .separator(VARIABLE_SEPARATOR)
+        .source(Some(env))
+        .collect()?;
+    variables.into_iter().map(|(path, value)| Ok((path, value.into_string()?))).collect()
+}
+
+/// The variable that sets what a dotted path names.
+fn variable(path: &str) -> String {
+    let name = path.to_uppercase().replace('.', VARIABLE_SEPARATOR);
+    format!("{VARIABLE_PREFIX}{VARIABLE_SEPARATOR}{name}")
 }
 
 /// Reads a file of text.

@@ -11,8 +11,10 @@ use crate::runtime::shared::Upcoming;
 use crate::sla::instant::Instant;
 use crate::sla::policy::Policies;
 
-/// Rows of each table.
-pub const ROWS: usize = 8;
+/// Most rows of each table.
+pub const ROWS_MAX: usize = 12;
+/// Lines of the screen that are no rows of a table.
+const OTHER_LINES: usize = 16;
 
 /// A breach or what followed it, read back from the breach topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +55,10 @@ impl Said {
 /// A screen that is drawn over and over on a terminal; elsewhere, a line for each thing said.
 pub struct Screen {
     term: Term,
-    header: Vec<String>,
     latest: VecDeque<Said>,
     breached: u64,
     drawn_lines: usize,
+    rows: usize,
 }
 
 impl Screen {
@@ -66,7 +68,8 @@ impl Screen {
         for line in &header {
             term.write_line(line)?;
         }
-        Ok(Screen { term, header, latest: VecDeque::new(), breached: 0, drawn_lines: 0 })
+        let rows = (usize::from(term.size().0).saturating_sub(OTHER_LINES) / 2).clamp(3, ROWS_MAX);
+        Ok(Screen { term, latest: VecDeque::new(), breached: 0, drawn_lines: 0, rows })
     }
 
     /// How many breaches it has seen.
@@ -85,7 +88,7 @@ impl Screen {
             );
         }
         self.latest.push_front(said);
-        self.latest.truncate(ROWS);
+        self.latest.truncate(self.rows);
         Ok(())
     }
 
@@ -101,7 +104,7 @@ impl Screen {
             return Ok(());
         }
         let breached = self.breached_table();
-        let upcoming = upcoming_table(policies, upcoming, now);
+        let upcoming = upcoming_table(policies, upcoming, now, self.rows);
         let text = format!(
             "{leads} leads so far, {} promises broken\n\nJUST BROKEN, as read back from the breach topic\n{breached}\n\n\
              ABOUT TO BREAK, unless somebody calls\n{upcoming}\n",
@@ -111,11 +114,6 @@ impl Screen {
         self.term.write_str(&text)?;
         self.drawn_lines = text.lines().count();
         self.term.flush()
-    }
-
-    /// The lines that stand above it.
-    pub fn header(&self) -> &[String] {
-        &self.header
     }
 
     fn breached_table(&self) -> Table {
@@ -135,14 +133,14 @@ impl Screen {
                 Cell::new(format!("{} ms", said.after_ms)),
             ]);
         }
-        pad(&mut table, self.latest.len(), 6);
+        pad(&mut table, self.rows - self.latest.len(), 6);
         table
     }
 }
 
-fn upcoming_table(policies: &Policies, upcoming: &[Upcoming], now: Instant) -> Table {
+fn upcoming_table(policies: &Policies, upcoming: &[Upcoming], now: Instant, rows: usize) -> Table {
     let mut table = table(&["due in", "lead", "promise", "owner", "stage"]);
-    let ahead = upcoming.iter().filter(|clock| now <= clock.due_at).take(ROWS);
+    let ahead = upcoming.iter().filter(|clock| now <= clock.due_at).take(rows);
     let mut count = 0;
     for clock in ahead {
         count += 1;
@@ -156,20 +154,20 @@ fn upcoming_table(policies: &Policies, upcoming: &[Upcoming], now: Instant) -> T
             clock.context.stage.as_deref().unwrap_or_default().to_owned(),
         ]);
     }
-    pad(&mut table, count, 5);
+    pad(&mut table, rows - count, 5);
     table
 }
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
     table
 }
 
 /// Empty rows, so that the screen does not jump while it fills.
 fn pad(table: &mut Table, rows: usize, columns: usize) {
-    for _ in rows..ROWS {
+    for _ in 0..rows {
         table.add_row(vec![""; columns]);
     }
 }

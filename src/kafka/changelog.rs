@@ -12,10 +12,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::client::{Configs, Context, Trouble, serve};
 use super::{KafkaSettings, error, ffi};
-use crate::runtime::port::{Error, Partition};
-
-/// Takes the key and value of a record.
-type Sink<'a> = &'a mut dyn FnMut(Option<&[u8]>, Option<&[u8]>);
+use crate::runtime::port::{Error, KeysAndValues, Partition};
 
 /// How long librdkafka may take over something that needs no broker.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,7 +83,12 @@ impl Changelogs {
     }
 
     /// Hands records over and returns the position, which passes control and aborted records.
-    pub fn read(&mut self, partition: Partition, mut wait: Duration, sink: Sink<'_>) -> Result<i64, Error> {
+    pub fn read(
+        &mut self,
+        partition: Partition,
+        mut wait: Duration,
+        sink: KeysAndValues<'_>,
+    ) -> Result<i64, Error> {
         serve(&self.consumer);
         let Some(open) = self.open.get(&partition) else {
             return Err(Error::Fatal(format!("{}: it is not open", self.what(partition))));

@@ -119,7 +119,7 @@ impl<'a> Configs<'a> {
             FETCHING,
             &[
                 ("session.timeout.ms", "10000"),
-                ("heartbeat.interval.ms", "3000"),
+                ("heartbeat.interval.ms", "1000"),
                 ("max.poll.interval.ms", "120000"),
             ],
         ]);
@@ -153,6 +153,8 @@ impl<'a> Configs<'a> {
     pub fn producer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.merged(&[&[
             ("linger.ms", "2"),
+            // Only what failed is reported: a report a record would be taken away one by one.
+            ("delivery.report.only.error", "true"),
             ("compression.type", "lz4"),
             ("queue.buffering.max.messages", "500000"),
             ("queue.buffering.max.kbytes", "524288"),

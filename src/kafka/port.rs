@@ -11,7 +11,7 @@ use super::lookup::Lookup;
 use super::probe::{Probes, wall_clock};
 use super::producer::Producer;
 use crate::runtime::port::{
-    Answer, Bounds, Committed, Error, Offsets, Outgoing, Partition, Polled, Port, Position,
+    Answer, Bounds, Committed, Error, KeysAndValues, Offsets, Outgoing, Partition, Polled, Port, Position,
 };
 use crate::sla::instant::Instant;
 
@@ -106,7 +106,7 @@ impl Port for KafkaPort {
         &mut self,
         partition: Partition,
         wait: Duration,
-        sink: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
+        sink: KeysAndValues<'_>,
     ) -> Result<i64, Error> {
         self.changelogs.read(partition, wait, sink)
     }

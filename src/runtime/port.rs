@@ -1,13 +1,16 @@
 //! What a worker asks of Kafka, and nothing more: the seam between the runtime and the broker.
 //!
-//! [`crate::kafka`] carries it out with a real client, [`crate::sim`] with a model broker that loses answers,
-//! delays them and deposes leaders. Every call belongs to one worker thread and none is called from
-//! inside another. Offsets always mean the next record to read.
+//! [`crate::kafka`] carries it out with a real client, the simulator (`sim`) with a model broker that loses
+//! answers, delays them and deposes leaders. Every call belongs to one worker thread and none is called
+//! from inside another. Offsets always mean the next record to read.
 
 use std::time::Duration;
 
 use crate::sla::instant::Instant;
 pub use crate::wire::record::{Partition, Position, Record, Topic};
+
+/// Takes the key and the value of one record after another.
+pub type KeysAndValues<'a> = &'a mut dyn FnMut(Option<&[u8]>, Option<&[u8]>);
 
 /// What one worker asks of Kafka.
 pub trait Port {
@@ -57,7 +60,7 @@ pub trait Port {
         &mut self,
         partition: Partition,
         wait: Duration,
-        sink: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
+        sink: KeysAndValues<'_>,
     ) -> Result<i64, Error>;
 
     /// Ends what `changelog_open` began.

@@ -149,11 +149,15 @@ impl Task {
         self.pending.letters.push(DeadLetter::new(record, topic, rejected.reason, &rejected.detail));
         self.pending.rejected.push((record.topic, rejected.reason));
         let of_key = || record.key.and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
+        let is_of_another_partition = |lead_id: &str| {
+            rejected.reason == Reason::Misrouted && self.engine.store().find(lead_id).is_none()
+        };
         // What was settled or came from a merged lead proves nothing about clocks that are open.
         if matches!(rejected.reason, Reason::TooLate | Reason::Merged) {
             return;
         }
-        if let Some(lead_id) = rejected.lead_id.or_else(of_key).filter(|lead_id| !lead_id.is_empty()) {
+        let lead_id = rejected.lead_id.clone().or_else(of_key).filter(|lead_id| !lead_id.is_empty());
+        if let Some(lead_id) = lead_id.filter(|lead_id| !is_of_another_partition(lead_id)) {
             let place = RejectedAt {
                 recorded_at: record.timestamp,
                 topic: record.topic,

@@ -70,8 +70,8 @@ enum GroupEvent {
 
 /// Records taken in one turn.
 const RECORDS_MAX: usize = 10_000;
-/// Leads looked at in one turn, of each partition.
-const LEADS_MAX: usize = 5_000;
+/// Leads looked at in one turn, over all partitions.
+const LEADS_MAX: usize = 10_000;
 /// Leads and outputs that a transaction may gather before its time is up.
 const WEIGHT_MAX: usize = 20_000;
 /// How long a turn may wait for records when nothing else is due.
@@ -444,9 +444,10 @@ impl<P: Port> Worker<P> {
             return;
         }
         let now = self.port.now();
+        let budget = (LEADS_MAX / self.partitions.len().max(1)).max(1);
         for phase in self.partitions.values_mut() {
             if let Phase::Live(task) = phase {
-                self.is_busy |= task.advance(LEADS_MAX, now);
+                self.is_busy |= task.advance(budget, now);
             }
         }
     }

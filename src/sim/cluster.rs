@@ -94,7 +94,7 @@ pub struct Upstream {
 
 /// What happens at a later instant of the model.
 #[derive(Debug, Clone)]
-pub enum Later {
+pub(super) enum Later {
     /// An upstream producer writes.
     Append(Upstream),
     /// An upstream transaction ends.
@@ -220,7 +220,7 @@ impl Cluster {
     }
 
     /// Puts something off by `delay_ms`; by zero, it happens when time is next looked at.
-    pub fn later(&mut self, delay_ms: i64, what: Later) {
+    pub(super) fn later(&mut self, delay_ms: i64, what: Later) {
         self.at(self.now.plus(delay_ms), what);
     }
 

@@ -12,8 +12,8 @@ use super::group::Event;
 use super::log::{Entry, Headers, Payload};
 use super::transactions::{OffsetWrite, Producer};
 use crate::runtime::port::{
-    Answer, Bounds, Committed, Error, Offsets, Outgoing, Partition, Polled, Port, Position, Record, Target,
-    Topic,
+    Answer, Bounds, Committed, Error, KeysAndValues, Offsets, Outgoing, Partition, Polled, Port, Position,
+    Record, Target, Topic,
 };
 use crate::sla::instant::Instant;
 
@@ -368,7 +368,7 @@ impl Port for SimPort {
         &mut self,
         partition: Partition,
         _wait: Duration,
-        sink: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>),
+        sink: KeysAndValues<'_>,
     ) -> Result<i64, Error> {
         let fate = self.enter("changelog_read", Risk::Local)?;
         let Some(mut at) = self.changelogs.get(&partition).copied() else {

@@ -213,8 +213,8 @@ impl Engine {
         for _ in 0..budget {
             let Some(slot) = self.store.next_unplanned() else { return false };
             let timeline = self.timeline(slot);
-            let timeline = self.fold_settled(slot, timeline);
             self.plan_lead(slot, &timeline, effects);
+            self.fold_settled(slot, timeline);
         }
         self.store.has_unplanned()
     }
@@ -229,11 +229,9 @@ impl Engine {
     /// Rules H1 and H8.
     pub fn advance(&mut self, horizon: Instant, budget: usize, effects: &mut Effects) -> bool {
         self.horizon = self.horizon.max(Some(horizon));
-        if self.plan(budget, effects) {
-            return true;
-        }
         for _ in 0..budget {
-            let Some((_, slot)) = self.store.agenda.pop(horizon) else { return false };
+            let due = self.store.next_unplanned().or_else(|| Some(self.store.agenda.pop(horizon)?.1));
+            let Some(slot) = due else { return false };
             self.judge(slot, horizon, effects);
         }
         true
@@ -242,8 +240,8 @@ impl Engine {
     /// Every clock of a lead, those of folded facts that were spoken to their end excepted.
     pub fn clocks(&self, slot: u32) -> Vec<Clock> {
         let timeline = self.timeline(slot);
-        let decided = self.store.lead(slot).decided.iter().cloned();
-        decided.chain(timeline.clocks).collect()
+        let decided = self.store.lead(slot).decided.iter();
+        decided.chain(timeline.clocks()).cloned().collect()
     }
 
     /// Who has a lead after its last fact, and where it is.
@@ -266,8 +264,8 @@ impl Engine {
                 return self.forget(slot, &timeline, effects);
             }
         }
-        let timeline = self.fold_settled(slot, timeline);
         self.plan_lead(slot, &timeline, effects);
+        self.fold_settled(slot, timeline);
     }
 
     /// Makes what was spoken of a lead equal to its timeline up to the horizon. Rule H8.
@@ -372,14 +370,16 @@ impl Engine {
 
     /// When a lead with nothing more to say leaves. Rule H10.
     fn leaves_at(&self, slot: u32, timeline: &Timeline) -> Option<Instant> {
+        let lead = self.store.lead(slot);
         let is_running = timeline.course.running().next().is_some();
-        let is_over = timeline.course.is_over(&self.rules.policies.pipeline);
+        let is_known = lead.base.is_some() || !lead.facts.as_slice().is_empty();
+        let is_over = timeline.course.is_over(&self.rules.policies.pipeline) || !is_known;
         let retention_ms = if is_over && !is_running {
             self.settings.retention_closed_ms
         } else {
             self.settings.retention_idle_ms
         };
-        Some(self.store.lead(slot).touched_at.plus(retention_ms))
+        Some(lead.touched_at.plus(retention_ms))
     }
 
     fn is_past_retention(&self, slot: u32, timeline: &Timeline, horizon: Instant) -> bool {
@@ -396,23 +396,17 @@ impl Engine {
         self.store.forget(slot);
     }
 
-    /// Folds facts that can no longer change anything, and returns the timeline without the clocks that ended
-    /// with them. Rule H10.
-    fn fold_settled(&mut self, slot: u32, timeline: Timeline) -> Timeline {
-        let Some(horizon) = self.horizon else { return timeline };
+    /// Folds facts that can no longer change anything, where there are some. Rule H10.
+    fn fold_settled(&mut self, slot: u32, timeline: Timeline) {
+        let Some(horizon) = self.horizon else { return };
         let settled = horizon.minus(self.settings.lateness_max_ms);
         let facts = self.store.lead(slot).facts.as_slice();
         let count = facts.partition_point(|fact| fact.time <= settled);
-        if count == 0 {
-            return timeline;
-        }
-        if count < facts.len() {
+        if 0 < count && count == facts.len() {
+            self.fold_into(slot, count, timeline);
+        } else if 0 < count {
             self.fold(slot, count);
-            return self.timeline(slot);
         }
-        let course = timeline.course.clone();
-        self.fold_into(slot, count, timeline);
-        Timeline { clocks: course.running().cloned().collect(), course }
     }
 
     fn fold_beyond_limit(&mut self, slot: u32) {
@@ -437,14 +431,15 @@ impl Engine {
     fn fold_into(&mut self, slot: u32, count: usize, timeline: Timeline) {
         let lead = self.store.touch(slot);
         lead.folded_until = lead.facts.as_slice()[..count].last().map_or(lead.folded_until, |fact| fact.time);
-        let ended = timeline.clocks.into_iter().filter(|clock| clock.end.is_some());
-        lead.decided.extend(ended);
+        lead.decided.extend(timeline.ended);
         lead.facts.drain_first(count);
         lead.base = Some(Box::new(timeline.course));
         self.drop_settled(slot);
     }
 }
 
+/// Up to so many spoken transitions are looked for one by one.
+const SPOKEN_FEW: usize = 12;
 /// Rejected records remembered of a lead.
 const REJECTED_MAX: usize = 8;
 
@@ -499,7 +494,7 @@ impl Lead {
 }
 
 fn steps<'a>(lead: &'a Lead, timeline: &'a Timeline) -> impl Iterator<Item = (Instant, Step, &'a Clock)> {
-    let clocks = lead.decided.iter().chain(&timeline.clocks);
+    let clocks = lead.decided.iter().chain(timeline.clocks());
     clocks.flat_map(|clock| clock.steps().map(move |(date, step)| (date, step, clock)))
 }
 
@@ -515,16 +510,16 @@ fn missing(lead: &Lead, timeline: &Timeline, horizon: Instant) -> Vec<(Instant, 
 
 /// The places of what was spoken and is not in the timeline up to the horizon.
 fn stale(lead: &Lead, timeline: &Timeline, horizon: Instant) -> Vec<usize> {
-    if lead.spoken.is_empty() {
-        return Vec::new();
+    let key = |clock: &Clock, step, date| (clock.started_at, clock.name, step, date);
+    let reached = || steps(lead, timeline).filter(|(date, ..)| *date <= horizon);
+    let standing = lead.spoken.iter().enumerate().filter(|(_, spoken)| spoken.stands);
+    if lead.spoken.len() <= SPOKEN_FEW {
+        let is_there = |spoken: &Spoken| reached().any(|(date, step, c)| key(c, step, date) == spoken.key());
+        return standing.filter(|(_, spoken)| !is_there(spoken)).map(|(place, _)| place).collect();
     }
-    let mut keys: Vec<_> = steps(lead, timeline)
-        .filter(|(date, ..)| *date <= horizon)
-        .map(|(date, step, clock)| (clock.started_at, clock.name, step, date))
-        .collect();
+    let mut keys: Vec<_> = reached().map(|(date, step, clock)| key(clock, step, date)).collect();
     keys.sort_unstable();
-    let is_stale = |spoken: &Spoken| spoken.stands && keys.binary_search(&spoken.key()).is_err();
-    (0..lead.spoken.len()).filter(|place| is_stale(&lead.spoken[*place])).collect()
+    standing.filter(|(_, s)| keys.binary_search(&s.key()).is_err()).map(|(place, _)| place).collect()
 }
 
 /// The earliest date at which something must be said or taken back.
@@ -549,7 +544,7 @@ fn open_clocks(lead: &Lead, timeline: &Timeline) -> Vec<OpenClock> {
         let &Clock { policy, objective, started_at, due_at, .. } = clock;
         Some(OpenClock { policy, objective, started_at, due_at, state })
     };
-    timeline.clocks.iter().filter_map(open).collect()
+    timeline.clocks().filter_map(open).collect()
 }
 
 /// Owner, team and stage at a transition's date. Rule T18.

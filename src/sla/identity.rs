@@ -1,6 +1,6 @@
 //! Names of outputs that every replay and retry repeats. Rule I1.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::instant::Instant;
 use super::timeline::Step;
@@ -44,7 +44,10 @@ impl Said<'_> {
     }
 
     fn hash(&self, prefix: &str) -> OutputId {
-        let text = format!(
+        let mut text = String::with_capacity(128 + self.lead_id.len());
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
             "1\n{}\n{}\n{}\n{}\n{}\n{prefix}{}\n0\n{}\n{}",
             self.lead_id.len(),
             self.lead_id,

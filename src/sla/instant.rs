@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant, in milliseconds since 1970-01-01T00:00:00Z.
@@ -57,10 +57,31 @@ impl Instant {
 /// RFC 3339 in UTC with milliseconds, as in every output.
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match DateTime::<Utc>::from_timestamp_millis(self.0) {
-            Some(time) => f.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        let time = DateTime::<Utc>::from_timestamp_millis(self.0);
+        match time.map(|time| (time, time.year())) {
+            // Digits straight into place: outputs are full of instants.
+            Some((time, year @ 0..=9999)) => {
+                let mut text = *b"0000-00-00T00:00:00.000Z";
+                put(&mut text[0..4], year.unsigned_abs());
+                put(&mut text[5..7], time.month());
+                put(&mut text[8..10], time.day());
+                put(&mut text[11..13], time.hour());
+                put(&mut text[14..16], time.minute());
+                put(&mut text[17..19], time.second());
+                put(&mut text[20..23], time.timestamp_subsec_millis());
+                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+            }
+            Some((time, _)) => f.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true)),
             None => write!(f, "{}ms", self.0),
         }
+    }
+}
+
+/// Writes a number's last digits over all of `place`.
+fn put(place: &mut [u8], mut number: u32) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
@@ -103,6 +124,19 @@ mod tests {
         check("2026-03-01T10:00:00+01:00", "2026-03-01T09:00:00.000Z");
         check("2026-03-01T10:00:00.1239Z", "2026-03-01T10:00:00.123Z");
         check("1969-12-31T23:59:59.9999Z", "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn every_instant_is_written_as_chrono_writes_it() {
+        for ms in
+            [0, 1, 999, -1, 951_782_400_000, 253_402_300_799_999, 253_402_300_800_000, -62_167_219_200_001]
+        {
+            let time = chrono::DateTime::from_timestamp_millis(ms).expect("in range");
+            assert_eq!(
+                Instant::from_millis(ms).to_string(),
+                time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+            );
+        }
     }
 
     #[test]

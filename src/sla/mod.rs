@@ -1,5 +1,7 @@
 //! The rules, and nothing else: no I/O, no async, no clock; time arrives as an argument.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod agenda;
 pub mod calendar;
 pub mod engine;

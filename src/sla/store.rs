@@ -159,11 +159,20 @@ pub struct Store {
     /// The latest fact of any lead forgotten. Rule F10.
     pub forgotten_until: Instant,
     transaction: u64,
-    touched: Vec<(Arc<str>, Option<Lead>)>,
+    touched: Vec<Touched>,
     /// Whether transactions are remembered at all.
     is_transactional: bool,
     forgotten_before: Instant,
     tally: Tally,
+}
+
+/// A lead that the transaction touched, and what it was before.
+#[derive(Debug)]
+struct Touched {
+    id: Arc<str>,
+    before: Option<Lead>,
+    /// Where it was then; it may have gone since.
+    slot: u32,
 }
 
 /// How many clocks of each objective run: by policy and objective, on track and overdue.
@@ -254,7 +263,7 @@ impl Store {
     pub fn touch(&mut self, slot: u32) -> &mut Lead {
         let (id, lead) = self.slots.get_mut(slot);
         if self.is_transactional && lead.transaction != self.transaction {
-            self.touched.push((Arc::clone(id), Some(lead.clone())));
+            self.touched.push(Touched { id: Arc::clone(id), before: Some(lead.clone()), slot });
             lead.transaction = self.transaction;
         }
         lead
@@ -268,10 +277,11 @@ impl Store {
     /// Puts a lead in, as new within the transaction.
     fn insert(&mut self, id: Arc<str>, mut lead: Lead) -> u32 {
         lead.transaction = self.transaction;
+        let slot = self.place(Arc::clone(&id), lead);
         if self.is_transactional {
-            self.touched.push((Arc::clone(&id), None));
+            self.touched.push(Touched { id, before: None, slot });
         }
-        self.place(id, lead)
+        slot
     }
 
     /// Puts a lead in as the changelog has it.
@@ -341,7 +351,14 @@ impl Store {
 
     /// The leads the transaction touched, each as it is now; `None` is one that was forgotten.
     pub fn touched(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Lead>)> {
-        self.touched.iter().map(|(id, _)| (id, self.find(id).map(|slot| self.lead(slot))))
+        self.touched.iter().map(|touched| (&touched.id, self.touched_lead(touched)))
+    }
+
+    fn touched_lead(&self, touched: &Touched) -> Option<&Lead> {
+        match self.slots.find(touched.slot) {
+            Some((id, lead)) if Arc::ptr_eq(id, &touched.id) => Some(lead),
+            _ => self.find(&touched.id).map(|slot| self.lead(slot)),
+        }
     }
 
     /// How many leads the transaction touched.
@@ -365,8 +382,8 @@ impl Store {
     pub fn abort(&mut self) {
         self.transaction += 1;
         self.forgotten_until = self.forgotten_before;
-        for (id, before) in std::mem::take(&mut self.touched).into_iter().rev() {
-            self.restore(&id, before);
+        for touched in std::mem::take(&mut self.touched).into_iter().rev() {
+            self.restore(&touched.id, touched.before);
         }
     }
 
@@ -387,10 +404,13 @@ fn shard_of(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
 }
 
+/// A lead by its id, or room for one.
+type Slot = Option<(Arc<str>, Lead)>;
+
 /// Leads in pieces of memory that never move.
 #[derive(Debug, Default)]
 struct Slots {
-    chunks: Vec<Vec<Option<(Arc<str>, Lead)>>>,
+    chunks: Vec<Vec<Slot>>,
     free: Vec<u32>,
     len: usize,
 }
@@ -421,6 +441,10 @@ impl Slots {
 
     fn find_mut(&mut self, slot: u32) -> Option<&mut (Arc<str>, Lead)> {
         self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)?.as_mut()
+    }
+
+    fn find(&self, slot: u32) -> Option<&(Arc<str>, Lead)> {
+        self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.as_ref()
     }
 
     fn get(&self, slot: u32) -> &(Arc<str>, Lead) {

@@ -150,8 +150,8 @@ pub struct Course {
     created_at: Option<Instant>,
     status: Status,
     context: Arc<Context>,
-    was_assigned: bool,
-    values: Vec<Option<Scalar>>,
+    assigned_at: Option<Instant>,
+    values: Arc<Vec<Option<Scalar>>>,
     early: Vec<EarlyStop>,
     running: Vec<Clock>,
 }
@@ -184,21 +184,26 @@ enum Cause {
 /// A lead's whole timeline, as its facts imply it.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    /// Every clock, those that ended first.
-    pub clocks: Vec<Clock>,
-    /// Where the lead stands after its last fact.
+    /// The clocks that ended, in the order in which they did.
+    pub ended: Vec<Clock>,
+    /// Where the lead stands after its last fact, with the clocks that run.
     pub course: Course,
+}
+
+impl Timeline {
+    /// Every clock, those that ended first.
+    pub fn clocks(&self) -> impl Iterator<Item = &Clock> {
+        self.ended.iter().chain(self.course.running())
+    }
 }
 
 /// Derives a lead's timeline from the course its folded facts came to and the facts since. Rule T1.
 pub fn derive(rules: &Rules, base: Option<&Course>, facts: &[Fact]) -> Timeline {
-    let mut course = base.cloned().unwrap_or_default();
-    let mut clocks = Vec::new();
+    let mut timeline = Timeline { ended: Vec::new(), course: base.cloned().unwrap_or_default() };
     for instant in facts.chunk_by(|a, b| a.time == b.time) {
-        course.advance(rules, instant, &mut clocks);
+        timeline.course.advance(rules, instant, &mut timeline.ended);
     }
-    clocks.extend(course.running().cloned());
-    Timeline { clocks, course }
+    timeline
 }
 
 /// What one fact is to the conditions of policies, seen after it has set what it sets. Rule F8.
@@ -227,10 +232,12 @@ enum Verdict<'a> {
     IfOwner(&'a str),
 }
 
-/// What is known of an instant before its facts are taken one by one.
+/// What is known of an instant before its facts are taken one by one, and which of them are firsts.
 struct Foreseen {
     owner: Option<Arc<str>>,
     created_at: Option<Instant>,
+    creation: Option<Fact>,
+    first_assignment: Option<Fact>,
 }
 
 impl Course {
@@ -265,11 +272,13 @@ impl Course {
             return;
         }
         self.note_breaches_before(now);
-        let foreseen = self.foresee(rules, instant);
+        let mut foreseen = self.foresee(rules, instant);
         let first_ended = ended.len();
         for fact in instant {
-            self.take(rules, fact, &foreseen, ended);
+            self.take(rules, fact, &mut foreseen, ended);
         }
+        self.satisfy_ended(&foreseen, now, &mut ended[first_ended..]);
+        self.forget_early_stops(now);
         for clock in &mut ended[first_ended..] {
             if let Some(end) = &mut clock.end {
                 end.context = Arc::clone(&self.context);
@@ -288,13 +297,18 @@ impl Course {
 
     /// Sets the attributes as they are after the whole instant, which is what matches see. Rule F8.
     fn foresee(&mut self, rules: &Rules, instant: &[Fact]) -> Foreseen {
-        let mut foreseen = Foreseen { owner: self.context.owner.clone(), created_at: self.created_at };
+        let mut foreseen = Foreseen {
+            owner: self.context.owner.clone(),
+            created_at: self.created_at,
+            creation: None,
+            first_assignment: None,
+        };
         let mut is_deleted = self.status == Status::Deleted;
         for fact in instant {
             if is_deleted && fact.kind == Kind::LeadCreated {
                 is_deleted = false;
-                self.values.clear();
-                foreseen = Foreseen { owner: None, created_at: None };
+                self.values = Arc::default();
+                (foreseen.owner, foreseen.created_at) = (None, None);
             }
             if is_deleted {
                 continue;
@@ -314,25 +328,33 @@ impl Course {
     }
 
     fn set_attributes(&mut self, rules: &Rules, fact: &Fact) {
-        self.values.resize(rules.tracked().len(), None);
         for field in fact.raw_fields() {
-            for (tracked, known) in rules.tracked().iter().zip(&mut self.values) {
+            for (index, tracked) in rules.tracked().iter().enumerate() {
                 let tracked = tracked.as_bytes();
                 if field.path == tracked {
-                    *known = field.value().and_then(scalar_of);
+                    self.set_attribute(rules, index, field.value().and_then(scalar_of));
                 } else if is_below(tracked, field.path)
                     || (is_below(field.path, tracked) && field.value() != Some(Value::Null))
                 {
-                    *known = None;
+                    self.set_attribute(rules, index, None);
                 }
             }
         }
     }
 
+    fn set_attribute(&mut self, rules: &Rules, index: usize, value: Option<Scalar>) {
+        if self.values.get(index).unwrap_or(&None) != &value {
+            let values = Arc::make_mut(&mut self.values);
+            values.resize(rules.tracked().len(), None);
+            values[index] = value;
+        }
+    }
+
     /// Takes one fact: sets, then stops, then ends, then starts. Rule F3.
-    fn take(&mut self, rules: &Rules, fact: &Fact, foreseen: &Foreseen, ended: &mut Vec<Clock>) {
+    fn take(&mut self, rules: &Rules, fact: &Fact, foreseen: &mut Foreseen, ended: &mut Vec<Clock>) {
         match (self.status, fact.kind) {
-            (Status::Deleted, Kind::LeadCreated) => self.begin_anew(),
+            (Status::Deleted, Kind::LeadCreated) => self.begin_anew(fact, foreseen, ended),
+            (Status::Deleted, Kind::LeadMerged) => return self.status = Status::Merged(fact.time),
             (Status::Deleted, _) => return,
             _ => {}
         }
@@ -340,21 +362,31 @@ impl Course {
         let signal = self.set(rules, fact, &before);
         let owner = self.context.owner.clone();
         let signal = Signal { owner: owner.as_deref(), ..signal };
+        if signal.is_creation {
+            foreseen.creation = Some(fact.clone());
+        }
+        if signal.is_first_assignment {
+            foreseen.first_assignment = Some(fact.clone());
+        }
         self.remember_early_stops(rules, &signal);
         self.stop(rules, &signal, ended);
         self.end(rules, &signal, ended);
         if self.status == Status::Alive {
             self.start(rules, &signal, foreseen, ended);
         }
-        self.forget_early_stops(&signal);
     }
 
     /// One after `lead-deleted` begins the lead anew, nothing before it counting. Rule F5.
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, fact: &Fact, foreseen: &mut Foreseen, ended: &mut [Clock]) {
+        self.satisfy_ended(foreseen, fact.time, ended);
+        (foreseen.creation, foreseen.first_assignment) = (None, None);
+        for end in ended.iter_mut().filter_map(|clock| clock.end.as_mut()).filter(|end| end.at == fact.time) {
+            end.fact.get_or_insert_with(|| fact.clone());
+        }
         self.status = Status::Alive;
         self.created_at = None;
         self.context = Arc::new(Context { team: self.team(), ..Context::default() });
-        self.was_assigned = false;
+        self.assigned_at = None;
         self.early.clear();
     }
 
@@ -386,16 +418,19 @@ impl Course {
             _ => {}
         }
         let is_assignment = matches!(owner, Some(Some(_)));
-        let is_first_assignment = is_assignment && !self.was_assigned;
-        self.was_assigned |= is_assignment;
+        let is_first_assignment = is_assignment && self.assigned_at.is_none();
+        if is_first_assignment {
+            self.assigned_at = Some(fact.time);
+        }
         let moved = stage.map(|to| move_between(&rules.policies.pipeline, before.stage.as_deref(), to));
         Signal { fact, is_creation, is_assignment, is_first_assignment, moved, owner: None }
     }
 
     /// Keeps stops that may satisfy a clock of creation or of the first assignment. Rule T6.
     fn remember_early_stops(&mut self, rules: &Rules, signal: &Signal<'_>) {
-        let before_creation = self.created_at.is_none() || signal.is_creation;
-        let before_assignment = !self.was_assigned || signal.is_first_assignment;
+        let now = signal.fact.time;
+        let before_creation = self.created_at.is_none_or(|created| created == now);
+        let before_assignment = self.assigned_at.is_none_or(|assigned| assigned == now);
         if !before_creation && !before_assignment {
             return;
         }
@@ -407,7 +442,7 @@ impl Course {
                     Verdict::Yes => None,
                     Verdict::IfOwner(owner) => Some(owner),
                 };
-                let at = signal.fact.time;
+                let at = now;
                 if rule.by_creation && before_creation && owner.is_none_or(|o| signal.owner == Some(o)) {
                     self.keep_early(rule.policy, rule.objective, Cause::Creation, at, None);
                 }
@@ -431,12 +466,38 @@ impl Course {
         }
     }
 
-    fn forget_early_stops(&mut self, signal: &Signal<'_>) {
-        if signal.is_creation {
-            self.early.retain(|early| early.cause != Cause::Creation);
+    fn forget_early_stops(&mut self, now: Instant) {
+        let (is_created, is_assigned) = (self.created_at == Some(now), self.assigned_at == Some(now));
+        self.early.retain(|early| match early.cause {
+            Cause::Creation => !is_created,
+            Cause::Assignment => !is_assigned,
+        });
+    }
+
+    /// Meets a clock that ended in the instant it started where a stop is dated then too. Rule T6.
+    fn satisfy_ended(&self, foreseen: &Foreseen, now: Instant, ended: &mut [Clock]) {
+        for clock in ended.iter_mut().filter(|clock| clock.started_at == now) {
+            let is_met = self.early.iter().any(|early| {
+                (early.policy, early.objective) == (clock.policy, clock.objective)
+                    && self.is_early(foreseen, clock, early)
+            });
+            if let Some(end) = clock.end.as_mut().filter(|end| is_met && !end.is_stop) {
+                *end = End { is_stop: true, fact: None, ..end.clone() };
+            }
         }
-        if signal.is_first_assignment {
-            self.early.retain(|early| early.cause != Cause::Assignment);
+    }
+
+    /// Whether a stop is early for what started the clock.
+    fn is_early(&self, foreseen: &Foreseen, clock: &Clock, early: &EarlyStop) -> bool {
+        let started_by = |fact: &Option<Fact>| fact.as_ref() == Some(&clock.start_fact);
+        let assigned = owner_set_by(&clock.start_fact).flatten();
+        match early.cause {
+            Cause::Creation => started_by(&foreseen.creation),
+            Cause::Assignment => {
+                started_by(&foreseen.first_assignment)
+                    && foreseen.created_at.is_some_and(|created| created <= early.at)
+                    && early.owner.as_deref().is_none_or(|owner| assigned == Some(owner))
+            }
         }
     }
 
@@ -514,8 +575,7 @@ impl Course {
         let is_closed = self.context.stage.as_ref().is_some_and(|stage| pipeline.closes(stage));
         for (index, objective) in rules.policy(policy).objectives.iter().enumerate() {
             let starts = objective.start.iter().any(|condition| {
-                signal.holds(pipeline, condition)
-                    && (!is_closed || matches!(condition, Condition::Entered(_)))
+                signal.holds(pipeline, condition) && (!is_closed || names_destination(condition))
             });
             if starts && self.is_in_while(objective) {
                 self.start_clock(rules, (policy, index as u16), signal, foreseen, ended);
@@ -545,11 +605,10 @@ impl Course {
         }
         self.end_where(signal.fact, false, ended, |clock| clock.name == objective.name);
         if let Some(place) = ended_at_its_start(ended, objective.name, now) {
-            if ended[place].end.as_ref().is_some_and(|end| end.fact.is_some()) {
-                let clock = ended.remove(place);
-                self.running.push(Clock { end: None, ..clock });
+            if ended[place].end.as_ref().is_some_and(|end| end.fact.is_none()) {
+                return;
             }
-            return;
+            ended.remove(place);
         }
         let mut clock = Clock {
             policy,
@@ -669,6 +728,11 @@ fn move_between<'a>(pipeline: &Pipeline, from: Option<&'a str>, to: &'a str) -> 
     let closes = pipeline.closes(to);
     let reopens = !closes && from.is_some_and(|from| pipeline.closes(from));
     Move { from, to, closes, reopens }
+}
+
+/// Whether a condition says which stage is entered: one that does may start a hand-off. Rule T10.
+fn names_destination(condition: &Condition) -> bool {
+    matches!(condition, Condition::Entered(_) | Condition::Left { to: Some(_), .. })
 }
 
 /// Where the clock of this name lies that started and ended in this instant: started again in it, it runs

@@ -1,5 +1,7 @@
 //! Bytes to types and back: no I/O, and nothing here panics on what it is given.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod changelog;
 pub mod dead_letter;
 pub mod decode;

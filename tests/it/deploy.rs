@@ -1,47 +1,40 @@
 //! Dashboards and rules name only what the binary exports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use overdue::config::read_policies;
+use overdue::metrics::Metrics;
+use overdue::sla::instant::Instant;
 use serde_json::Value;
-
-/// SWAP ME: the names that the metrics module registers, once it lists them itself.
-const METRICS: &[&str] = &[
-    "overdue_assigned_partitions",
-    "overdue_breaches_total",
-    "overdue_build_info",
-    "overdue_clocks_closed_total",
-    "overdue_clocks_started_total",
-    "overdue_commit_last_success_timestamp_seconds",
-    "overdue_detection_delay_seconds",
-    "overdue_events_conflicting_total",
-    "overdue_events_consumed_total",
-    "overdue_events_duplicate_total",
-    "overdue_events_late_total",
-    "overdue_events_rejected_total",
-    "overdue_horizon_stalled_seconds",
-    "overdue_horizon_timestamp_seconds",
-    "overdue_kafka_consumer_lag_records",
-    "overdue_leads",
-    "overdue_objective_attainment_goal_ratio",
-    "overdue_objective_target_seconds",
-    "overdue_open_clocks",
-    "overdue_policy_info",
-    "overdue_rebalances_total",
-    "overdue_response_duration_seconds",
-    "overdue_restore_duration_seconds",
-    "overdue_restoring_partitions",
-    "overdue_transaction_duration_seconds",
-    "overdue_transactions_total",
-];
 
 const DASHBOARDS: &str = "deploy/grafana/dashboards";
 const RULES: &str = "deploy/prometheus/rules.yml";
+const RULES_TESTS: &str = "deploy/prometheus/rules.test.yml";
+
+/// Labels that Prometheus adds, and the bucket's own.
+const ADDED_LABELS: &[&str] = &["instance", "job", "le"];
 
 #[test]
-fn dashboards_query_only_metrics_that_exist() {
-    let known = known_names();
+fn metrics_are_clean_by_promtool() {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]);
+    promtool.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = promtool.spawn().expect("promtool, of Debian's `prometheus`; `./test` installs it");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(exposition().as_bytes()).expect("promtool reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("promtool ends");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn dashboards_query_only_metrics_and_labels_that_exist() {
+    let known = known();
     for path in dashboards() {
         let exprs = exprs(&read_json(&path));
         assert!(!exprs.is_empty(), "{} queries nothing", path.display());
@@ -52,8 +45,23 @@ fn dashboards_query_only_metrics_that_exist() {
 }
 
 #[test]
-fn rules_query_only_metrics_that_exist() {
-    assert_known(Path::new(RULES), &rules(), &known_names());
+fn rules_query_only_metrics_and_labels_that_exist() {
+    let (rules, known) = (read(RULES), known());
+    let exprs: Vec<_> = rules.split("expr:").skip(1).map(expr_alone).collect();
+    assert!(exprs.len() > 10, "no rules in {RULES}");
+    for expr in exprs {
+        assert_known(Path::new(RULES), expr, &known);
+    }
+}
+
+#[test]
+fn rules_are_tested_on_series_that_exist() {
+    let (tests, known) = (read(RULES_TESTS), known());
+    let series: Vec<_> = tests.split("series: ").skip(1).map(|rest| rest.split(", values:").next()).collect();
+    assert!(series.len() > 10, "no series in {RULES_TESTS}");
+    for series in series.into_iter().flatten() {
+        assert_known(Path::new(RULES_TESTS), series, &known);
+    }
 }
 
 #[test]
@@ -79,18 +87,62 @@ fn panels_have_a_title_a_description_and_a_place_of_their_own() {
     }
 }
 
-/// Returns metrics, the series of histograms, and the names that the rules record.
-fn known_names() -> BTreeSet<String> {
-    let series = |metric: &&str| ["", "_bucket", "_count", "_sum"].map(|part| format!("{metric}{part}"));
-    let rules = rules();
-    let recorded = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
-    METRICS.iter().flat_map(series).chain(recorded.map(str::to_owned)).collect()
+/// Returns what a process exposes that has the shipped policies and one partition.
+fn exposition() -> String {
+    let policies =
+        read_policies("policies.yaml", &read("config/policies.yaml")).expect("the shipped policies");
+    let metrics = Metrics::new(&policies, &["lead-events".to_owned()]).expect("metrics");
+    metrics.partition_is(0, Some(Instant::from_millis(1)), 0, 0, 0);
+    metrics.partition_stopped(0);
+    metrics.worker_has(0, 1, 0);
+    String::from_utf8(metrics.expose().expect("an exposition")).expect("text")
 }
 
-fn assert_known(path: &Path, text: &str, known: &BTreeSet<String>) {
-    for name in names(text) {
-        assert!(known.contains(name), "{}: `{name}` does not exist, in `{text}`", path.display());
+/// Returns the labels of every series exposed, and of every one recorded.
+fn known() -> BTreeMap<String, BTreeSet<String>> {
+    let text = exposition();
+    let mut known = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        known.insert(name.to_owned(), selected(line).map(str::to_owned).collect());
     }
+    for name in read(RULES).lines().filter_map(|line| line.trim().strip_prefix("- record: ")) {
+        // Recorded series are named by their labels first.
+        let level = name.split(':').next().unwrap_or_default();
+        known.insert(name.to_owned(), level.split('_').map(str::to_owned).collect());
+    }
+    known
+}
+
+/// Checks that every series exists, and has every label by which the text selects or sums.
+fn assert_known(path: &Path, text: &str, known: &BTreeMap<String, BTreeSet<String>>) {
+    for name in names(text) {
+        let labels = known.get(name);
+        let labels =
+            labels.unwrap_or_else(|| panic!("{}: `{name}` does not exist, in `{text}`", path.display()));
+        for label in selected(text).chain(summed_by(text)).filter(|label| !ADDED_LABELS.contains(label)) {
+            assert!(labels.contains(label), "{}: `{name}` has no `{label}`, in `{text}`", path.display());
+        }
+    }
+}
+
+/// Returns the labels before every `=`, `!=`, `=~` and `!~` within braces.
+fn selected(text: &str) -> impl Iterator<Item = &str> {
+    let within = text.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    let pairs = within.flat_map(|selector| selector.split_inclusive("\",").filter(|pair| pair.contains('"')));
+    pairs.filter_map(|pair| pair.split(['=', '!']).next()).map(str::trim)
+}
+
+/// Returns the labels of every `by (…)`.
+fn summed_by(text: &str) -> impl Iterator<Item = &str> {
+    let lists = text.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
+}
+
+/// Returns the text of rules up to the field after the expression.
+fn expr_alone(rest: &str) -> &str {
+    let ends = ["\n        for:", "\n        labels:", "\n      - ", "\n  - name:"].iter();
+    &rest[..ends.filter_map(|end| rest.find(end)).min().unwrap_or(rest.len())]
 }
 
 /// Returns the identifiers that belong to this project, those with the level of a recorded one included.
@@ -131,8 +183,8 @@ fn read_json(path: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn rules() -> String {
-    fs::read_to_string(top().join(RULES)).expect("the rules")
+fn read(path: &str) -> String {
+    fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 fn top() -> &'static Path {

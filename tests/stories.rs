@@ -1,0 +1,565 @@
+//! What the rules say, as stories: events in, transitions out.
+//!
+//! A line is a time, a lead, what happens, and fields. `Mon` to `Sun` are the days of one week, `Mon2` is the Monday
+//! after it; all times are UTC.
+
+use std::sync::Arc;
+
+use overdue::config::read_policies;
+use overdue::sla::engine::{Arrival, Effects, Engine, Output, Saying, Settings};
+use overdue::sla::instant::Instant;
+use overdue::sla::policy::Rules;
+use overdue::wire::decode::{self, Decoder};
+use overdue::wire::record::Record;
+use serde_json::{Map, Value};
+
+const MONDAY: &str = "2026-03-02T00:00:00Z";
+const DAY_MS: i64 = 86_400_000;
+
+const FIRST_RESPONSE: &str = "
+pipeline: {open: [new, working, nurture, qualified], won: [won], lost: [lost]}
+policies:
+  - name: everyone
+    objectives:
+      first-response: {start: created, stop: contacted, within: 1h}
+";
+
+/// Tells the story to the end of the second week and compares what is said.
+#[track_caller]
+fn check(policies: &str, story: &str, expected: &str) {
+    let mut telling = Telling::new(policies);
+    telling.hear(story);
+    telling.advance("Mon3 00:00");
+    telling.said(expected);
+}
+
+/// An engine that hears a story and says what follows.
+struct Telling {
+    engine: Engine,
+    rules: Arc<Rules>,
+    decoder: Decoder,
+    effects: Effects,
+    offset: i64,
+}
+
+impl Telling {
+    fn new(policies: &str) -> Telling {
+        let policies =
+            read_policies("policies.yaml", policies).unwrap_or_else(|problems| panic!("{problems}"));
+        let rules = Arc::new(Rules::new(Arc::new(policies)));
+        let settings = Settings {
+            grace_ms: 5_000,
+            lateness_max_ms: 7 * DAY_MS,
+            facts_max: 10_000,
+            retention_closed_ms: 7 * DAY_MS,
+            retention_idle_ms: 400 * DAY_MS,
+        };
+        Telling {
+            engine: Engine::new(Arc::clone(&rules), settings),
+            rules,
+            decoder: Decoder::new(decode::Settings { future_skew_max_ms: i64::MAX / 4, are_files: true }),
+            effects: Effects::default(),
+            offset: 0,
+        }
+    }
+
+    fn hear(&mut self, story: &str) {
+        for line in story.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (time, rest) = when(line);
+            let mut words = rest.split_whitespace();
+            let (lead, kind) = (words.next().expect("a lead"), words.next().expect("what happens"));
+            let mut event: Map<String, Value> = words.map(field).collect();
+            event.insert("type".into(), kind.into());
+            event.insert("lead_id".into(), lead.into());
+            event.insert("time".into(), time.to_string().into());
+            self.offset += 1;
+            event.entry("event_id").or_insert(self.offset.to_string().into());
+            let value = Value::Object(event).to_string();
+            let record = Record {
+                topic: 0,
+                partition: 0,
+                offset: self.offset,
+                timestamp: None,
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: &[],
+            };
+            let event = self.decoder.decode(&record).unwrap_or_else(|why| panic!("{line}: {why:?}"));
+            self.engine.apply(&event.lead_id, event.fact, Arrival { at: time, recorded_at: None });
+        }
+    }
+
+    fn advance(&mut self, until: &str) {
+        let (until, _) = when(until);
+        while let Some(due) = self.engine.next_due().filter(|due| *due <= until) {
+            while self.engine.advance(due, 100, &mut self.effects) {}
+        }
+        while self.engine.advance(until, 100, &mut self.effects) {}
+    }
+
+    #[track_caller]
+    fn said(&mut self, expected: &str) {
+        let outputs = std::mem::take(&mut self.effects.outputs);
+        let said: Vec<_> = outputs.iter().map(|output| self.line(output)).collect();
+        let expected: Vec<_> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert_eq!(said, expected, "\nsaid:\n{}\n", said.join("\n"));
+    }
+
+    fn line(&self, output: &Output) -> String {
+        let what = match output.saying {
+            Saying::Happened { .. } => output.step.as_str().to_owned(),
+            Saying::Retracted { .. } => format!("{} retracted", output.step.as_str()),
+        };
+        let objective = self.rules.policies.name(output.name);
+        format!("{} {} {objective} {what}", named(output.date), output.lead_id)
+    }
+}
+
+/// Reads `Mon2 09:00[:30[.5]] rest`.
+fn when(line: &str) -> (Instant, &str) {
+    let (day, rest) = line.split_once(' ').expect("a day and a time");
+    let (clock, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (name, week) = day.split_at(3);
+    let weekday = DAYS.iter().position(|known| *known == name).expect("a day") as i64;
+    let week = week.parse::<i64>().map_or(0, |week| week - 1);
+    let mut parts = clock.split(':').map(|part| part.parse::<f64>().expect("a number"));
+    let mut next = || parts.next().unwrap_or(0.0);
+    let ms = ((next() * 60.0 + next()) * 60.0 + next()) * 1000.0;
+    (monday().plus((week * 7 + weekday) * DAY_MS + ms.round() as i64), rest)
+}
+
+fn named(at: Instant) -> String {
+    let ms = at.since(monday());
+    let (day, ms) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
+    let week = if day < 7 { String::new() } else { (day / 7 + 1).to_string() };
+    let (minutes, rest) = (ms / 60_000, ms % 60_000);
+    let seconds = if rest == 0 { String::new() } else { format!(":{:06.3}", rest as f64 / 1000.0) };
+    format!("{}{week} {:02}:{:02}{seconds}", DAYS[(day % 7) as usize], minutes / 60, minutes % 60)
+}
+
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+fn monday() -> Instant {
+    Instant::parse(MONDAY).expect("an instant")
+}
+
+fn field(word: &str) -> (String, Value) {
+    let (name, value) = word.split_once('=').expect("name=value");
+    (name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()))
+}
+
+// T4, T5, T10: the boundary.
+
+#[test]
+fn an_answer_at_the_deadline_is_in_time() {
+    check(
+        FIRST_RESPONSE,
+        "Mon 09:00 a lead-created\nMon 10:00 a contacted",
+        "Mon 10:00 a first-response met",
+    );
+}
+
+#[test]
+fn an_answer_a_millisecond_later_is_not() {
+    check(
+        FIRST_RESPONSE,
+        "Mon 09:00 a lead-created\nMon 10:00:00.001 a contacted",
+        "Mon 10:00 a first-response breached\nMon 10:00:00.001 a first-response resolved",
+    );
+}
+
+#[test]
+fn a_lead_closed_at_the_deadline_is_cancelled_and_after_it_ended() {
+    check(
+        FIRST_RESPONSE,
+        "Mon 09:00 a lead-created
+         Mon 10:00 a stage-changed stage=lost",
+        "Mon 10:00 a first-response cancelled",
+    );
+    check(
+        FIRST_RESPONSE,
+        "Mon 09:00 a lead-created
+         Mon 10:00:00.001 a stage-changed stage=lost",
+        "Mon 10:00 a first-response breached\nMon 10:00:00.001 a first-response ended",
+    );
+}
+
+#[test]
+fn a_contact_by_automation_or_from_the_lead_is_no_answer() {
+    check(
+        FIRST_RESPONSE,
+        "Mon 09:00 a lead-created
+         Mon 09:10 a contacted by=automation
+         Mon 09:20 a contacted direction=inbound",
+        "Mon 10:00 a first-response breached",
+    );
+}
+
+// T6: already satisfied.
+
+#[test]
+fn a_rep_who_phones_and_then_enters_the_lead_has_answered() {
+    check(
+        FIRST_RESPONSE,
+        "Mon 08:00 a contacted\nMon 09:00 a lead-created",
+        "Mon 09:00 a first-response met",
+    );
+}
+
+#[test]
+fn an_answer_of_the_instant_of_creation_counts_in_either_order() {
+    for story in
+        ["Mon 09:00 a contacted\nMon 09:00 a lead-created", "Mon 09:00 a lead-created\nMon 09:00 a contacted"]
+    {
+        check(FIRST_RESPONSE, story, "Mon 09:00 a first-response met");
+    }
+}
+
+#[test]
+fn the_stage_a_lead_is_created_in_counts_as_reached() {
+    check(
+        "policies:
+           - name: everyone
+             objectives: {qualify: {start: created, stop: {entered: [qualified, lost]}, within: 1d}}",
+        "Mon 09:00 a lead-created stage=qualified
+         Mon 09:00 b lead-created stage=new",
+        "Mon 09:00 a qualify met\nTue 09:00 b qualify breached",
+    );
+}
+
+const OWNER_FIRST_TOUCH: &str = "
+policies:
+  - name: everyone
+    objectives:
+      first-touch: {start: assigned, restart: true, stop: {contacted: {actor: $owner}}, within: 1h}
+";
+
+#[test]
+fn only_the_first_assignment_is_satisfied_by_an_earlier_touch_of_its_owner() {
+    check(
+        OWNER_FIRST_TOUCH,
+        "Mon 08:00 a lead-created
+         Mon 08:30 a contacted actor=ann
+         Mon 09:00 a lead-assigned owner=ann
+         Mon 12:00 a lead-assigned owner=bob
+         Mon 12:10 a contacted actor=ann
+         Mon 12:20 a contacted actor=bob",
+        "Mon 09:00 a first-touch met\nMon 12:20 a first-touch met",
+    );
+}
+
+#[test]
+fn a_touch_before_creation_or_by_somebody_else_does_not_satisfy_an_assignment() {
+    check(
+        OWNER_FIRST_TOUCH,
+        "Mon 07:00 a contacted actor=ann
+         Mon 08:00 a lead-created
+         Mon 08:30 a contacted actor=bob
+         Mon 09:00 a lead-assigned owner=ann",
+        "Mon 10:00 a first-touch breached",
+    );
+}
+
+#[test]
+fn a_new_owner_cancels_the_old_ones_clock_and_the_same_owner_changes_nothing() {
+    check(
+        OWNER_FIRST_TOUCH,
+        "Mon 09:00 a lead-created owner=ann
+         Mon 09:30 a lead-assigned owner=ann
+         Mon 09:40 a lead-assigned owner=bob
+         Mon 11:00 a lead-assigned owner=cat",
+        "Mon 09:40 a first-touch cancelled
+         Mon 10:40 a first-touch breached
+         Mon 11:00 a first-touch ended
+         Mon 12:00 a first-touch breached",
+    );
+}
+
+// T2 and T10: where clocks start and end.
+
+#[test]
+fn nothing_but_a_hand_off_starts_in_a_closed_lead() {
+    check(
+        "
+        pipeline: {open: [new], won: [won], lost: [lost]}
+        policies:
+          - name: everyone
+            objectives:
+              first-response: {start: created, stop: contacted, within: 1h}
+              next-reply: {start: {contacted: {direction: inbound}}, stop: contacted, within: 1h}
+              hand-off: {start: {entered: won}, stop: {contacted: {role: customer-success}}, within: 1d}
+        ",
+        "Mon 09:00 a lead-created stage=won
+         Mon 10:00 a contacted direction=inbound
+         Mon 11:00 a stage-changed stage=lost",
+        "Tue 09:00 a hand-off breached",
+    );
+}
+
+#[test]
+fn reopening_ends_a_hand_off_and_deletion_does_too() {
+    let policies = "
+        pipeline: {open: [new], won: [won], lost: [lost]}
+        policies:
+          - name: everyone
+            objectives:
+              hand-off: {start: {entered: won}, stop: {contacted: {role: cs}}, within: 1d}
+              again: {start: reopened, stop: contacted, within: 1h}
+        ";
+    check(
+        policies,
+        "Mon 09:00 a stage-changed stage=won
+         Mon 10:00 a stage-changed stage=new
+         Mon 09:00 b stage-changed stage=won
+         Mon 10:00 b lead-deleted",
+        "Mon 10:00 a hand-off cancelled\nMon 10:00 b hand-off cancelled\nMon 11:00 a again breached",
+    );
+}
+
+#[test]
+fn a_fact_stops_a_clock_before_it_ends_it() {
+    check(
+        "
+        pipeline: {open: [new], won: [won], lost: [lost]}
+        policies:
+          - name: everyone
+            objectives: {decide: {start: created, stop: {entered: [won, lost]}, within: 1d}}
+        ",
+        "Mon 09:00 a lead-created\nMon 10:00 a stage-changed stage=lost",
+        "Mon 10:00 a decide met",
+    );
+}
+
+#[test]
+fn leaving_the_stages_of_while_ends_a_clock_and_moving_inside_them_does_not() {
+    check(
+        "
+        policies:
+          - name: everyone
+            objectives:
+              reply: {start: {contacted: {direction: inbound}}, stop: contacted, within: 1h, while: {stage: [working, qualified]}}
+        ",
+        "Mon 08:00 a stage-changed stage=new
+         Mon 08:10 a contacted direction=inbound
+         Mon 09:00 a stage-changed stage=working
+         Mon 09:10 a contacted direction=inbound
+         Mon 09:20 a stage-changed stage=qualified
+         Mon 09:30 a stage-changed stage=nurture
+         Tue 09:00 a stage-changed stage=working
+         Tue 09:10 a contacted direction=inbound
+         Tue 11:00 a stage-changed stage=new",
+        "Mon 09:30 a reply cancelled
+         Tue 10:10 a reply breached
+         Tue 11:00 a reply ended",
+    );
+}
+
+#[test]
+fn a_second_start_changes_nothing_while_the_clock_runs() {
+    check(
+        "policies:
+           - name: everyone
+             objectives: {reply: {start: {contacted: {direction: inbound}}, stop: contacted, within: 1h}}",
+        "Mon 09:00 a contacted direction=inbound
+         Mon 09:30 a contacted direction=inbound
+         Mon 09:45 a contacted
+         Mon 09:50 a contacted direction=inbound",
+        "Mon 09:45 a reply met\nMon 10:50 a reply breached",
+    );
+}
+
+// F3, F5, F6, F8: facts.
+
+#[test]
+fn facts_of_one_instant_count_in_the_order_of_the_log() {
+    let policies = "policies:
+           - name: everyone
+             objectives: {reply: {start: {contacted: {direction: inbound}}, stop: contacted, within: 1h}}";
+    check(
+        policies,
+        "Mon 09:00 a contacted direction=inbound\nMon 09:00 a contacted",
+        "Mon 09:00 a reply met",
+    );
+    check(
+        policies,
+        "Mon 09:00 a contacted\nMon 09:00 a contacted direction=inbound",
+        "Mon 10:00 a reply breached",
+    );
+}
+
+#[test]
+fn a_clock_stopped_and_started_again_within_its_first_instant_runs_on() {
+    check(
+        "policies:
+           - name: everyone
+             objectives: {reply: {start: {contacted: {direction: inbound}}, stop: contacted, within: 1h}}",
+        "Mon 09:00 a contacted direction=inbound
+         Mon 09:00 a contacted
+         Mon 09:00 a contacted direction=inbound",
+        "Mon 10:00 a reply breached",
+    );
+}
+
+#[test]
+fn the_stage_of_a_contact_moves_nobody() {
+    check(
+        "policies:
+           - name: everyone
+             objectives: {first-response: {start: created, stop: {contacted: {stage: new}}, within: 1h}}
+             stages: {new: 2h}",
+        "Mon 09:00 a lead-created stage=new
+         Mon 09:10 a contacted stage=working
+         Mon 09:20 a contacted stage=new",
+        "Mon 09:20 a first-response met\nMon 11:00 a stage-new breached",
+    );
+}
+
+#[test]
+fn a_change_to_the_stage_a_lead_is_in_is_none() {
+    check(
+        "policies: [{name: everyone, stages: {new: 1h}}]",
+        "Mon 09:00 a lead-created stage=new
+         Mon 09:50 a stage-changed stage=new",
+        "Mon 10:00 a stage-new breached",
+    );
+}
+
+#[test]
+fn a_lead_never_created_has_stage_clocks_only() {
+    check(
+        "policies:
+           - name: everyone
+             objectives: {first-response: {start: created, stop: contacted, within: 1h}}
+             stages: {new: 1h}",
+        "Mon 09:00 a stage-changed stage=new",
+        "Mon 10:00 a stage-new breached",
+    );
+}
+
+#[test]
+fn a_later_creation_is_an_update_and_one_after_deletion_a_new_life() {
+    check(
+        FIRST_RESPONSE,
+        "Mon 09:00 a lead-created
+         Mon 09:30 a lead-created
+         Mon 09:40 a contacted
+         Tue 09:00 a lead-deleted
+         Tue 09:10 a contacted
+         Tue 09:20 a lead-created",
+        "Mon 09:40 a first-response met\nTue 10:20 a first-response breached",
+    );
+}
+
+#[test]
+fn the_policy_is_that_of_the_attributes_when_the_clock_starts() {
+    check(
+        "
+        policies:
+          - name: large
+            match: {deal.size: [l, xl]}
+            objectives: {first-response: {start: [created, {contacted: {direction: inbound}}], stop: contacted, within: 10m}}
+          - name: everyone
+            objectives: {first-response: {start: [created, {contacted: {direction: inbound}}], stop: contacted, within: 1h}}
+        ",
+        r#"Mon 09:00 a lead-created deal={"size":"s"}
+           Mon 09:00 a lead-updated deal={"size":"l"}
+           Mon 09:00 b lead-created deal={"size":"l"}
+           Mon 09:05 b lead-updated deal={"size":null}
+           Mon 09:05 b contacted
+           Mon 09:05 b contacted direction=inbound"#,
+        "Mon 09:05 b first-response met
+         Mon 09:10 a first-response breached
+         Mon 10:05 b first-response breached",
+    );
+}
+
+#[test]
+fn nothing_counts_of_a_lead_after_it_was_merged() {
+    check(
+        FIRST_RESPONSE,
+        "Mon 09:00 a lead-created
+         Mon 09:10 a lead-merged into=b
+         Mon 09:20 a lead-created",
+        "Mon 09:10 a first-response cancelled",
+    );
+}
+
+// C1-C4: business time.
+
+#[test]
+fn a_weekend_does_not_count() {
+    check(
+        "
+        calendars: {office: {time_zone: UTC, hours: {mon-fri: [\"09:00-17:00\"]}, holidays: [2026-03-09]}}
+        policies:
+          - name: everyone
+            calendar: office
+            objectives:
+              hours: {start: created, stop: contacted, within: 1bh}
+              days: {start: created, stop: contacted, within: 1bd}
+        ",
+        "Fri 16:30 a lead-created",
+        "Tue2 09:30 a hours breached\nTue2 17:00 a days breached",
+    );
+}
+
+// H1, H8, I1: what is said, and taken back.
+
+#[test]
+fn an_answer_that_comes_to_light_late_takes_the_breach_back() {
+    let mut telling = Telling::new(FIRST_RESPONSE);
+    telling.hear("Mon 09:00 a lead-created");
+    telling.advance("Mon 10:30");
+    telling.said("Mon 10:00 a first-response breached");
+    telling.hear("Mon 09:30 a contacted");
+    telling.advance("Mon 10:40");
+    telling.said("Mon 10:00 a first-response breached retracted\nMon 09:30 a first-response met");
+}
+
+#[test]
+fn a_deadline_that_moves_gets_a_new_breach_and_the_old_one_is_taken_back() {
+    let mut telling = Telling::new(FIRST_RESPONSE);
+    telling.hear("Mon 09:00 a lead-created event_id=second");
+    telling.advance("Mon 10:30");
+    telling.said("Mon 10:00 a first-response breached");
+    telling.hear("Mon 08:30 a lead-created event_id=first");
+    telling.advance("Mon 10:40");
+    telling.said("Mon 10:00 a first-response breached retracted\nMon 09:30 a first-response breached");
+}
+
+#[test]
+fn nothing_is_said_before_the_horizon_reaches_it() {
+    let mut telling = Telling::new(FIRST_RESPONSE);
+    telling.hear("Mon 09:00 a lead-created");
+    telling.advance("Mon 09:59:59.999");
+    telling.said("");
+    telling.advance("Mon 10:00");
+    telling.said("Mon 10:00 a first-response breached");
+}
+
+#[test]
+fn a_lead_whose_facts_come_late_waits_until_their_arrival_is_proven() {
+    let mut telling = Telling::new(FIRST_RESPONSE);
+    telling.hear("Mon 09:00 a lead-created");
+    telling.advance("Mon 09:30");
+    // An hour of events comes at once, at 11:00: the creation of another lead, and then its answer.
+    let arrival = Arrival { at: when("Mon 11:00").0, recorded_at: None };
+    telling.engine.advance(when("Mon 10:30").0, 100, &mut telling.effects);
+    telling.said("Mon 10:00 a first-response breached");
+    let value = br#"{"type":"lead-created","lead_id":"b","event_id":"b1","time":"2026-03-02T09:00:00Z"}"#;
+    let record = Record {
+        topic: 0,
+        partition: 0,
+        offset: 99,
+        timestamp: None,
+        key: None,
+        value: Some(value),
+        headers: &[],
+    };
+    let event = telling.decoder.decode(&record).expect("an event");
+    telling.engine.apply("b", event.fact, arrival);
+    telling.advance("Mon 10:59");
+    telling.said("");
+    telling.advance("Mon 11:00");
+    telling.said("Mon 10:00 b first-response breached");
+}
