@@ -97,7 +97,7 @@ fn killed_processes_without_names_say_everything_once() {
 
 #[test]
 fn a_broker_that_restarts_in_the_middle_changes_nothing() {
-    let Some(kafka) = own_broker() else { return };
+    let Some(kafka) = Kafka::own() else { return };
     let log = RealLog::read(NEVER_CLOSED);
     let job = Job::new(&kafka, 6, &log.policies).set("workers", "2").set("input.lateness_max", "20000d");
     let detector = job.start_ready("");
@@ -111,7 +111,7 @@ fn a_broker_that_restarts_in_the_middle_changes_nothing() {
 
 #[test]
 fn a_commit_whose_answer_is_lost_counts_once() {
-    let Some(kafka) = own_broker() else { return };
+    let Some(kafka) = Kafka::own() else { return };
     let log = RealLog::read(NEVER_CLOSED);
     let feed = Feed::java(&kafka);
     let proxy = kafka.proxy();
@@ -198,7 +198,7 @@ fn a_silent_topic_still_breaches() {
 
 #[test]
 fn brokers_that_cannot_be_reached_prove_nothing() {
-    let Some(kafka) = own_broker() else { return };
+    let Some(kafka) = Kafka::own() else { return };
     let proxy = kafka.proxy();
     let job = Job::new(&kafka, 1, &promise("5s")).set("kafka.brokers", proxy.address());
     let feed = Feed::java(&kafka);
@@ -252,13 +252,6 @@ fn late_truth_takes_a_breach_back_once() {
 }
 
 // What the tests begin with.
-
-/// A broker that may be broken, and that no other test uses.
-fn own_broker() -> Option<Kafka> {
-    let is_given = env::var("OVERDUE_TEST_KAFKA").is_ok_and(|given| !given.is_empty());
-    // Where Kafka is given there need not be a JDK, and nobody's Kafka is broken.
-    if is_given { None } else { Kafka::start(1) }
-}
 
 /// Prints what repeats the same choices; the moments of what happens are not among them.
 fn random() -> ChaCha8Rng {

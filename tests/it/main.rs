@@ -2,6 +2,8 @@
 
 mod deploy;
 mod detector;
+mod detector_input;
+mod detector_service;
 mod examples;
 mod kafka_helper;
 mod kafka_port;

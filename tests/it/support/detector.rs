@@ -20,6 +20,9 @@ use super::{Kafka, Record};
 /// No condition takes so long unless something is broken.
 const WITHIN: Duration = Duration::from_secs(90);
 
+/// No page takes so long.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
 /// Waits for a condition; what it waits for is said where it does not come.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     wait_for(what, || if is_so() { Ok(()) } else { Err(String::new()) });
@@ -214,6 +217,7 @@ impl Detector {
     /// Asks for a page; a process that does not listen gives none.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(&self.http).ok()?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: overdue\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;

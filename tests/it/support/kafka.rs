@@ -34,6 +34,12 @@ impl Kafka {
         SHARED.get_or_init(|| Self::given().or_else(|| Self::start(1))).as_ref()
     }
 
+    /// Starts a broker that may be broken; none where a Kafka is given, for nobody's Kafka is broken.
+    pub fn own() -> Option<Self> {
+        let is_given = env::var("OVERDUE_TEST_KAFKA").is_ok_and(|given| !given.is_empty());
+        if is_given { None } else { Self::start(1) }
+    }
+
     /// Starts brokers of its own, stopped when the value is dropped or the process ends in any way.
     pub fn start(brokers: usize) -> Option<Self> {
         match Distribution::get() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -50,6 +50,23 @@ impl Kafka {
         results.into_iter().for_each(|result| drop(result.expect("a new topic")));
         self.wait_for_leaders(&name, partitions);
         name
+    }
+
+    /// Gives a topic more partitions, and waits until every one has a leader.
+    pub fn add_partitions(&self, topic: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let asked = [NewPartitions::new(topic, partitions)];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let asked = admin.create_partitions(&asked, &AdminOptions::new());
+        let results = runtime.block_on(asked).expect("an answer of the controller");
+        results.into_iter().for_each(|result| drop(result.expect("more partitions")));
+        self.wait_for_leaders(topic, partitions as i32);
+    }
+
+    /// Counts the members of a consumer group.
+    pub fn members(&self, group: &str) -> usize {
+        let groups = self.reader().fetch_group_list(Some(group), ANSWER_WITHIN).expect("the group");
+        groups.groups().iter().map(|group| group.members().len()).sum()
     }
 
     /// Writes one record, to the partition of its key where none is given, and waits until it is there.
