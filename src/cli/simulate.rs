@@ -37,7 +37,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     start_log("warn", None)?;
     let failed = |error: crate::runtime::port::Error| Failure::Failed(error.to_string());
     let feeder = Feeder::connect(&args.brokers).map_err(failed)?;
-    let mut leads = Leads::new(args.seed, serve::wall_clock(), args.leads_per_second, args.speed);
+    let start = serve::wall_clock();
+    let leads = Leads::new(args.seed, start, args.leads_per_second, args.speed);
+    let mut leads = leads.named(&format!("lead-{:x}", start.millis() / 1000));
     runtime()?.block_on(async {
         let end = serve::asked_to_end();
         tokio::pin!(end);
