@@ -59,6 +59,7 @@ async fn service(config: &Config) -> Result<(), serve::Failure> {
         http = %config.http_listen,
         "starting"
     );
+    let pages = serve::Pages::open(listener);
     let end = serve::asked_to_end();
     tokio::pin!(end);
     let layout = tokio::select! {
@@ -66,7 +67,7 @@ async fn service(config: &Config) -> Result<(), serve::Failure> {
         () = &mut end => return Ok(()),
     };
     let shared = serve::share(config, &layout, 0)?;
-    serve::serve(config, &shared, listener, end).await
+    serve::serve(config, &shared, pages, end).await
 }
 
 fn sources(args: &Args) -> Sources {

@@ -1,7 +1,6 @@
 //! What others may ask of a running service: `/metrics`, `/livez`, `/readyz`.
 
-use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -16,45 +15,52 @@ use crate::sla::instant::Instant;
 /// A loop that has not come round for so long is dead: longer than any call to a broker may take.
 const ALIVE_LIMIT_MS: i64 = 60_000;
 
+/// Why nothing else can be said yet.
+const STARTING: &str = "the brokers have not said what the topics are";
+
 /// What the handlers look at.
 #[derive(Clone)]
 struct Asked {
-    shared: Arc<Shared>,
+    shared: Arc<OnceLock<Arc<Shared>>>,
     now: fn() -> Instant,
 }
 
-/// Serves until `stop` resolves.
+/// Serves for as long as it is polled; before `shared` is there the process is alive and not ready.
 pub async fn serve(
     listener: TcpListener,
-    shared: Arc<Shared>,
+    shared: Arc<OnceLock<Arc<Shared>>>,
     now: fn() -> Instant,
-    stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .with_state(Asked { shared, now });
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    axum::serve(listener, router).await
 }
 
 async fn metrics(State(asked): State<Asked>) -> Response {
-    match asked.shared.metrics.expose() {
-        Ok(text) => {
+    match asked.shared.get().map(|shared| shared.metrics.expose()) {
+        Some(Ok(text)) => {
             ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
         }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        None => verdict(Some(STARTING.to_owned())),
     }
 }
 
 /// Alive is a process whose loops come round; what its brokers do is not its fault.
 async fn livez(State(asked): State<Asked>) -> Response {
-    verdict(asked.shared.health.not_alive((asked.now)(), ALIVE_LIMIT_MS))
+    let health = asked.shared.get().map(|shared| &shared.health);
+    verdict(health.and_then(|health| health.not_alive((asked.now)(), ALIVE_LIMIT_MS)))
 }
 
 /// Ready is a process that has joined the group and restored what it was given.
 async fn readyz(State(asked): State<Asked>) -> Response {
-    verdict(asked.shared.health.not_ready())
+    match asked.shared.get() {
+        Some(shared) => verdict(shared.health.not_ready()),
+        None => verdict(Some(STARTING.to_owned())),
+    }
 }
 
 fn verdict(trouble: Option<String>) -> Response {

@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::config::{self, Config};
 use crate::http;
@@ -154,11 +155,32 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         .map_err(|error| Failure::Failed(format!("`http.listen`: {address} cannot be listened at: {error}")))
 }
 
-/// Runs workers and listener until `end` resolves or a worker ends by itself.
+/// What others may ask, from before the brokers have answered to the end; gone when it is dropped.
+pub struct Pages {
+    shared: Arc<OnceLock<Arc<Shared>>>,
+    http: JoinHandle<std::io::Result<()>>,
+}
+
+impl Pages {
+    /// Begins to answer: alive, and not ready.
+    pub fn open(listener: TcpListener) -> Pages {
+        let shared = Arc::default();
+        let http = tokio::spawn(http::serve(listener, Arc::clone(&shared), wall_clock));
+        Pages { shared, http }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        self.http.abort();
+    }
+}
+
+/// Runs workers until `end` resolves or one of them ends by itself.
 pub async fn serve(
     config: &Config,
     shared: &Arc<Shared>,
-    listener: TcpListener,
+    pages: Pages,
     end: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let ended = Arc::new(Notify::new());
@@ -169,18 +191,12 @@ pub async fn serve(
     let workers = worker_count(config, shared.partitions);
     let service = Service::start(shared, workers, connect, move || notify.notify_one());
     let service = service.map_err(|error| Failure::Failed(format!("no thread can be started: {error}")))?;
-    let closed = Arc::new(Notify::new());
-    let close = Arc::clone(&closed);
-    let http = tokio::spawn(http::serve(listener, Arc::clone(shared), wall_clock, async move {
-        close.notified().await;
-    }));
+    pages.shared.get_or_init(|| Arc::clone(shared));
     tokio::select! {
         () = end => tracing::info!("ending: the last transaction is committed and the group left"),
         () = ended.notified() => {}
     }
     let stopped = tokio::task::spawn_blocking(|| service.stop()).await;
-    closed.notify_one();
-    http.abort();
     stopped.map_err(|error| Failure::Failed(error.to_string()))?.map_err(Failure::from)
 }
 
