@@ -25,6 +25,9 @@ const RETENTION_MS: i64 = i64::MAX / 4;
 /// When a line without a time is taken to have come: far from [`RETENTION_MS`] ago.
 const EPOCH: Instant = Instant::from_millis(0);
 
+/// A lead is looked at once in so much time, and what is said in it lies in memory until it is in order.
+const SLICE_MS: i64 = 3_600_000;
+
 /// Nothing comes late, so a fact is folded as soon as it is judged; before that, none is.
 const SETTINGS: Settings = Settings {
     grace_ms: 0,
@@ -62,6 +65,7 @@ pub struct Judge<'a> {
     /// Hashes of the identities of each lead's facts, folded ones included, by slot.
     seen: Vec<Seen>,
     figures: Figures,
+    judged_until: Instant,
 }
 
 impl<'a> Judge<'a> {
@@ -73,6 +77,7 @@ impl<'a> Judge<'a> {
             effects: Effects::default(),
             seen: Vec::new(),
             figures: Figures::new(&rules.policies),
+            judged_until: Instant::MIN,
         };
         judge.mark(rejects);
         judge
@@ -141,16 +146,16 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Speaks everything dated at or before `horizon`, date by date.
+    /// Speaks everything dated at or before `horizon` in the order of dates, a slice of time at once.
     pub fn advance(&mut self, horizon: Instant, outputs: &mut Outputs) -> Result<(), Error> {
-        self.engine.plan(usize::MAX, &mut self.effects);
         while let Some(due) = self.engine.next_due().filter(|due| *due <= horizon) {
-            self.engine.advance(due, usize::MAX, &mut self.effects);
+            self.judged_until = self.judged_until.max(due).plus(SLICE_MS).min(horizon);
+            while self.engine.advance(self.judged_until, usize::MAX, &mut self.effects) {}
             self.speak(outputs)?;
         }
         self.engine.advance(horizon, usize::MAX, &mut self.effects);
-        self.speak(outputs)?;
-        Ok(())
+        self.judged_until = self.judged_until.max(horizon);
+        self.speak(outputs)
     }
 
     /// Speaks what is left, then says which clocks run.

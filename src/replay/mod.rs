@@ -81,7 +81,7 @@ struct Run<'a> {
     events_a_step: u64,
 }
 
-const EVENTS_A_STEP: u64 = 4096;
+const EVENTS_A_STEP: u64 = 65_536;
 
 impl<'a> Run<'a> {
     fn new(
