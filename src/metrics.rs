@@ -17,35 +17,65 @@ use crate::wire::decode::Reason;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    promises: Promises,
+    events: Events,
+    clocks: Clocks,
+    partitions: Partitions,
+    workers: Workers,
+}
+
+/// What was promised, as constants.
+#[derive(Debug)]
+struct Promises {
     build_info: IntGaugeVec,
     policy_info: IntGaugeVec,
     target_seconds: GaugeVec,
     goal_ratio: GaugeVec,
+}
+
+/// What came in.
+#[derive(Debug)]
+struct Events {
     consumed: IntCounterVec,
     rejected: IntCounterVec,
     duplicate: IntCounterVec,
     conflicting: IntCounterVec,
     late: IntCounterVec,
     ignored: IntCounterVec,
+}
+
+/// What became of clocks.
+#[derive(Debug)]
+struct Clocks {
     clocks_started: IntCounterVec,
     clocks_closed: IntCounterVec,
     breaches: IntCounterVec,
     open_clocks: IntGaugeVec,
     response_seconds: HistogramVec,
     detection_delay_seconds: HistogramVec,
+}
+
+/// How far partitions are.
+#[derive(Debug)]
+struct Partitions {
     lag_records: IntGaugeVec,
     horizon_timestamp_seconds: GaugeVec,
     horizon_stalled_seconds: GaugeVec,
     stopped_partitions: IntGaugeVec,
+    leads: IntGaugeVec,
+    abandoned: IntCounter,
+    probes: IntCounterVec,
+}
+
+/// How the threads do.
+#[derive(Debug)]
+struct Workers {
     restore_seconds: Histogram,
     restoring_partitions: IntGaugeVec,
     assigned_partitions: IntGaugeVec,
     rebalances: IntCounterVec,
     transactions: IntCounterVec,
     transaction_seconds: Histogram,
-    leads: IntGaugeVec,
-    abandoned: IntCounter,
-    probes: IntCounterVec,
     commit_timestamp_seconds: Gauge,
     up_workers: IntGauge,
 }
@@ -77,210 +107,19 @@ const DELAY_SECONDS: [f64; 15] =
 const LIVE: &str = "live";
 const LATE_DATA: &str = "late_data";
 
+const CLOCK: &[&str] = &["policy", "objective"];
+
 impl Metrics {
     /// Metrics of a process that judges by these policies; what can be zero is there from the start.
     pub fn new(policies: &Policies, topics: &[String]) -> Result<Metrics, prometheus::Error> {
         let registry = Registry::new();
-        let clock = &["policy", "objective"];
+        let make = Make { registry: &registry };
         let metrics = Metrics {
-            build_info: add(
-                &registry,
-                gauges("build_info", "Build of this process; always 1.", &["version", "revision"])?,
-            )?,
-            policy_info: add(
-                &registry,
-                gauges(
-                    "policy_info",
-                    "Promises in force; always 1. Join on policy and objective.",
-                    &["policy", "objective", "severity", "calendar", "policy_version"],
-                )?,
-            )?,
-            target_seconds: add(
-                &registry,
-                seconds_gauges(
-                    "objective_target_seconds",
-                    "Time the objective allows, on its own calendar; absent where it is counted in open days.",
-                    clock,
-                )?,
-            )?,
-            goal_ratio: add(
-                &registry,
-                seconds_gauges(
-                    "objective_attainment_goal_ratio",
-                    "Share of clocks that should be met.",
-                    clock,
-                )?,
-            )?,
-            consumed: add(
-                &registry,
-                counters(
-                    "events_consumed_total",
-                    "Input records read, by type of event; rejected ones have none.",
-                    &["topic", "type"],
-                )?,
-            )?,
-            rejected: add(
-                &registry,
-                counters(
-                    "events_rejected_total",
-                    "Input records sent to the dead-letter topic.",
-                    &["topic", "reason"],
-                )?,
-            )?,
-            duplicate: add(
-                &registry,
-                counters(
-                    "events_duplicate_total",
-                    "Events that were known already and changed nothing.",
-                    &["topic"],
-                )?,
-            )?,
-            conflicting: add(
-                &registry,
-                counters(
-                    "events_conflicting_total",
-                    "Events that repeat a known identity with other content; the first counts.",
-                    &["topic"],
-                )?,
-            )?,
-            late: add(
-                &registry,
-                counters(
-                    "events_late_total",
-                    "Events that reached the log more than the grace after they happened.",
-                    &["topic"],
-                )?,
-            )?,
-            ignored: add(
-                &registry,
-                counters(
-                    "events_ignored_total",
-                    "Events of unknown types passed over as configured.",
-                    &["topic"],
-                )?,
-            )?,
-            clocks_started: add(&registry, counters("clocks_started_total", "Clocks started.", clock)?)?,
-            clocks_closed: add(
-                &registry,
-                counters(
-                    "clocks_closed_total",
-                    "Clocks that got their one outcome; a breach counts when the deadline passes, not when someone answers at last.",
-                    &["policy", "objective", "outcome"],
-                )?,
-            )?,
-            breaches: add(
-                &registry,
-                counters(
-                    "breaches_total",
-                    "Records written to the breach topic.",
-                    &["policy", "objective", "severity", "transition"],
-                )?,
-            )?,
-            open_clocks: add(
-                &registry,
-                gauges(
-                    "open_clocks",
-                    "Clocks running now; the states do not overlap.",
-                    &["policy", "objective", "state"],
-                )?,
-            )?,
-            response_seconds: {
-                let opts = HistogramOpts::new(
-                    "overdue_response_duration_seconds",
-                    "Time a clock took to be met, early or late, on its own calendar.",
-                );
-                add(&registry, HistogramVec::new(opts.buckets(response_buckets(policies)), clock)?)?
-            },
-            detection_delay_seconds: {
-                let opts = HistogramOpts::new(
-                    "overdue_detection_delay_seconds",
-                    "From the end of grace after a deadline to the commit of its breach; late_data where the events themselves came late.",
-                );
-                add(&registry, HistogramVec::new(opts.buckets(DELAY_SECONDS.to_vec()), &["mode"])?)?
-            },
-            lag_records: add(
-                &registry,
-                gauges(
-                    "kafka_consumer_lag_records",
-                    "Records of a partition known to be unread, over all input topics.",
-                    &["partition"],
-                )?,
-            )?,
-            horizon_timestamp_seconds: add(
-                &registry,
-                seconds_gauges(
-                    "horizon_timestamp_seconds",
-                    "Unix time up to which every event of a partition is known; 0 while none is.",
-                    &["partition"],
-                )?,
-            )?,
-            horizon_stalled_seconds: add(
-                &registry,
-                seconds_gauges(
-                    "horizon_stalled_seconds",
-                    "For how long something was due in a partition that could not be proven.",
-                    &["partition"],
-                )?,
-            )?,
-            stopped_partitions: add(
-                &registry,
-                gauges(
-                    "stopped_partition",
-                    "Partitions given up for a permanent error; 1 for each.",
-                    &["partition"],
-                )?,
-            )?,
-            restore_seconds: {
-                let opts = HistogramOpts::new(
-                    "overdue_restore_duration_seconds",
-                    "Time to restore a partition from the changelog.",
-                );
-                add(&registry, Histogram::with_opts(opts.buckets(DELAY_SECONDS.to_vec()))?)?
-            },
-            restoring_partitions: add(
-                &registry,
-                gauges("restoring_partitions", "Partitions being restored, by worker.", &["worker"])?,
-            )?,
-            assigned_partitions: add(
-                &registry,
-                gauges(
-                    "assigned_partitions",
-                    "Partitions that the group gave this process, by worker.",
-                    &["worker"],
-                )?,
-            )?,
-            rebalances: add(
-                &registry,
-                counters("rebalances_total", "Rebalances of the consumer group.", &["kind"])?,
-            )?,
-            transactions: add(
-                &registry,
-                counters("transactions_total", "Transactions by result.", &["result"])?,
-            )?,
-            transaction_seconds: {
-                let opts = HistogramOpts::new(
-                    "overdue_transaction_duration_seconds",
-                    "Time to write and commit a transaction.",
-                );
-                add(&registry, Histogram::with_opts(opts.buckets(DELAY_SECONDS.to_vec()))?)?
-            },
-            leads: add(&registry, gauges("leads", "Leads kept.", &["partition"])?)?,
-            abandoned: add(
-                &registry,
-                IntCounter::new(
-                    "overdue_leads_abandoned_total",
-                    "Leads forgotten with a breach standing and nothing more to say.",
-                )?,
-            )?,
-            probes: add(
-                &registry,
-                counters("probes_total", "Questions for a log's end, by what came of them.", &["result"])?,
-            )?,
-            commit_timestamp_seconds: add(
-                &registry,
-                Gauge::new("overdue_commit_last_success_timestamp_seconds", "Unix time of the last commit.")?,
-            )?,
-            up_workers: add(&registry, IntGauge::new("overdue_workers", "Worker threads running.")?)?,
+            promises: Promises::new(&make)?,
+            events: Events::new(&make)?,
+            clocks: Clocks::new(&make, policies)?,
+            partitions: Partitions::new(&make)?,
+            workers: Workers::new(&make)?,
             registry,
         };
         metrics.prepare(policies, topics);
@@ -292,27 +131,29 @@ impl Metrics {
     /// Sets what is constant, and makes what can be counted start at zero.
     fn prepare(&self, policies: &Policies, topics: &[String]) {
         let revision = option_env!("OVERDUE_REVISION").unwrap_or("unknown");
-        self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        self.promises.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
         for topic in topics {
             for reason in Reason::ALL {
-                self.rejected.with_label_values(&[topic, reason.as_str()]);
+                self.events.rejected.with_label_values(&[topic, reason.as_str()]);
             }
             for kind in crate::sla::fact::Kind::ALL {
-                self.consumed.with_label_values(&[topic, kind.as_str()]);
+                self.events.consumed.with_label_values(&[topic, kind.as_str()]);
             }
-            for counter in [&self.duplicate, &self.conflicting, &self.late, &self.ignored] {
+            for counter in
+                [&self.events.duplicate, &self.events.conflicting, &self.events.late, &self.events.ignored]
+            {
                 counter.with_label_values(&[topic]);
             }
         }
         for (counter, values) in [
-            (&self.transactions, ["committed", "aborted"].as_slice()),
-            (&self.rebalances, &["assigned", "revoked", "lost"]),
-            (&self.probes, &["answered", "unanswered", "refused"]),
+            (&self.workers.transactions, ["committed", "aborted"].as_slice()),
+            (&self.workers.rebalances, &["assigned", "revoked", "lost"]),
+            (&self.partitions.probes, &["answered", "unanswered", "refused"]),
         ] {
             values.iter().for_each(|value| drop(counter.with_label_values(&[value])));
         }
         for mode in [LIVE, LATE_DATA] {
-            self.detection_delay_seconds.with_label_values(&[mode]);
+            self.clocks.detection_delay_seconds.with_label_values(&[mode]);
         }
         for policy in &policies.policies {
             for objective in &policy.objectives {
@@ -320,23 +161,24 @@ impl Metrics {
                 let labels = [policy.name.as_str(), name];
                 let severity = objective.severity.as_deref().unwrap_or_default();
                 let calendar = policies.calendar(objective).map_or("", |named| named.name.as_str());
-                self.policy_info
+                self.promises
+                    .policy_info
                     .with_label_values(&[labels[0], name, severity, calendar, &policies.version])
                     .set(1);
                 if let Target::Elapsed(ms) | Target::Open(ms) = objective.target {
-                    self.target_seconds.with_label_values(&labels).set(ms as f64 / 1000.0);
+                    self.promises.target_seconds.with_label_values(&labels).set(ms as f64 / 1000.0);
                 }
                 if let Some(goal) = policy.attainment_goal {
-                    self.goal_ratio.with_label_values(&labels).set(goal);
+                    self.promises.goal_ratio.with_label_values(&labels).set(goal);
                 }
                 self.clocks_running(labels[0], name, [0, 0]);
-                self.clocks_started.with_label_values(&labels);
-                self.response_seconds.with_label_values(&labels);
+                self.clocks.clocks_started.with_label_values(&labels);
+                self.clocks.response_seconds.with_label_values(&labels);
                 for outcome in ["met", "breached", "cancelled"] {
-                    self.clocks_closed.with_label_values(&[labels[0], name, outcome]);
+                    self.clocks.clocks_closed.with_label_values(&[labels[0], name, outcome]);
                 }
                 for transition in ["breached", "resolved", "ended", "retracted"] {
-                    self.breaches.with_label_values(&[labels[0], name, severity, transition]);
+                    self.clocks.breaches.with_label_values(&[labels[0], name, severity, transition]);
                 }
             }
         }
@@ -351,66 +193,72 @@ impl Metrics {
 
     /// Events of a kind were read and count.
     pub fn events_consumed(&self, topic: &str, kind: &str, count: u64) {
-        self.consumed.with_label_values(&[topic, kind]).inc_by(count);
+        self.events.consumed.with_label_values(&[topic, kind]).inc_by(count);
     }
 
     /// A record was rejected.
     pub fn event_rejected(&self, topic: &str, reason: Reason) {
-        self.rejected.with_label_values(&[topic, reason.as_str()]).inc();
+        self.events.rejected.with_label_values(&[topic, reason.as_str()]).inc();
     }
 
     /// Events were known already.
     pub fn events_duplicate(&self, topic: &str, count: u64) {
-        self.duplicate.with_label_values(&[topic]).inc_by(count);
+        self.events.duplicate.with_label_values(&[topic]).inc_by(count);
     }
 
     /// Events repeated an identity with other content.
     pub fn events_conflicting(&self, topic: &str, count: u64) {
-        self.conflicting.with_label_values(&[topic]).inc_by(count);
+        self.events.conflicting.with_label_values(&[topic]).inc_by(count);
     }
 
     /// Events came late.
     pub fn events_late(&self, topic: &str, count: u64) {
-        self.late.with_label_values(&[topic]).inc_by(count);
+        self.events.late.with_label_values(&[topic]).inc_by(count);
     }
 
     /// Events of unknown types were passed over.
     pub fn events_ignored(&self, topic: &str, count: u64) {
-        self.ignored.with_label_values(&[topic]).inc_by(count);
+        self.events.ignored.with_label_values(&[topic]).inc_by(count);
     }
 
     /// A clock started.
     pub fn clock_started(&self, policy: &str, objective: &str) {
-        self.clocks_started.with_label_values(&[policy, objective]).inc();
+        self.clocks.clocks_started.with_label_values(&[policy, objective]).inc();
     }
 
     /// A clock got its outcome.
     pub fn clock_closed(&self, policy: &str, objective: &str, step: Step) {
         if matches!(step, Step::Met | Step::Breached | Step::Cancelled) {
-            self.clocks_closed.with_label_values(&[policy, objective, step.as_str()]).inc();
+            self.clocks.clocks_closed.with_label_values(&[policy, objective, step.as_str()]).inc();
         }
     }
 
     /// A record was written to the breach topic.
     pub fn breach_written(&self, policy: &str, objective: &str, severity: &str, transition: &str) {
-        self.breaches.with_label_values(&[policy, objective, severity, transition]).inc();
+        self.clocks.breaches.with_label_values(&[policy, objective, severity, transition]).inc();
     }
 
     /// A clock was met, early or late.
     pub fn responded(&self, policy: &str, objective: &str, counted_ms: i64) {
-        self.response_seconds.with_label_values(&[policy, objective]).observe(counted_ms as f64 / 1000.0);
+        self.clocks
+            .response_seconds
+            .with_label_values(&[policy, objective])
+            .observe(counted_ms as f64 / 1000.0);
     }
 
     /// A breach was committed this long after it could first have been proven.
     pub fn breach_detected(&self, delay_ms: i64, is_late_data: bool) {
         let mode = if is_late_data { LATE_DATA } else { LIVE };
-        self.detection_delay_seconds.with_label_values(&[mode]).observe(delay_ms.max(0) as f64 / 1000.0);
+        self.clocks
+            .detection_delay_seconds
+            .with_label_values(&[mode])
+            .observe(delay_ms.max(0) as f64 / 1000.0);
     }
 
     /// So many more or fewer clocks of an objective run on track, and overdue.
     pub fn clocks_running(&self, policy: &str, objective: &str, [on_track, overdue]: [i64; 2]) {
-        self.open_clocks.with_label_values(&[policy, objective, "on_track"]).add(on_track);
-        self.open_clocks.with_label_values(&[policy, objective, "overdue"]).add(overdue);
+        self.clocks.open_clocks.with_label_values(&[policy, objective, "on_track"]).add(on_track);
+        self.clocks.open_clocks.with_label_values(&[policy, objective, "overdue"]).add(overdue);
     }
 
     /// How far a partition is.
@@ -424,70 +272,70 @@ impl Metrics {
     ) {
         let label = partition.to_string();
         let horizon_seconds = horizon.map_or(0.0, |horizon| horizon.millis() as f64 / 1000.0);
-        self.horizon_timestamp_seconds.with_label_values(&[&label]).set(horizon_seconds);
-        self.horizon_stalled_seconds.with_label_values(&[&label]).set(stalled_ms as f64 / 1000.0);
-        self.lag_records.with_label_values(&[&label]).set(lag);
-        self.leads.with_label_values(&[&label]).set(leads as i64);
+        self.partitions.horizon_timestamp_seconds.with_label_values(&[&label]).set(horizon_seconds);
+        self.partitions.horizon_stalled_seconds.with_label_values(&[&label]).set(stalled_ms as f64 / 1000.0);
+        self.partitions.lag_records.with_label_values(&[&label]).set(lag);
+        self.partitions.leads.with_label_values(&[&label]).set(leads as i64);
     }
 
     /// A partition belongs to somebody else now.
     pub fn partition_gone(&self, partition: i32) {
         let label = partition.to_string();
         // A series that is not there cannot be removed, which is as well.
-        let _ = self.horizon_timestamp_seconds.remove_label_values(&[&label]);
-        let _ = self.horizon_stalled_seconds.remove_label_values(&[&label]);
-        let _ = self.lag_records.remove_label_values(&[&label]);
-        let _ = self.leads.remove_label_values(&[&label]);
-        let _ = self.stopped_partitions.remove_label_values(&[&label]);
+        let _ = self.partitions.horizon_timestamp_seconds.remove_label_values(&[&label]);
+        let _ = self.partitions.horizon_stalled_seconds.remove_label_values(&[&label]);
+        let _ = self.partitions.lag_records.remove_label_values(&[&label]);
+        let _ = self.partitions.leads.remove_label_values(&[&label]);
+        let _ = self.partitions.stopped_partitions.remove_label_values(&[&label]);
     }
 
     /// A partition was given up for a permanent error.
     pub fn partition_stopped(&self, partition: i32) {
-        self.stopped_partitions.with_label_values(&[&partition.to_string()]).set(1);
+        self.partitions.stopped_partitions.with_label_values(&[&partition.to_string()]).set(1);
     }
 
     /// A partition was restored.
     pub fn restored(&self, took: Duration) {
-        self.restore_seconds.observe(took.as_secs_f64());
+        self.workers.restore_seconds.observe(took.as_secs_f64());
     }
 
     /// What a worker has.
     pub fn worker_has(&self, worker: usize, assigned: usize, restoring: usize) {
         let worker = worker.to_string();
-        self.assigned_partitions.with_label_values(&[&worker]).set(assigned as i64);
-        self.restoring_partitions.with_label_values(&[&worker]).set(restoring as i64);
+        self.workers.assigned_partitions.with_label_values(&[&worker]).set(assigned as i64);
+        self.workers.restoring_partitions.with_label_values(&[&worker]).set(restoring as i64);
     }
 
     /// The group moved partitions.
     pub fn rebalanced(&self, kind: &str) {
-        self.rebalances.with_label_values(&[kind]).inc();
+        self.workers.rebalances.with_label_values(&[kind]).inc();
     }
 
     /// A transaction was committed.
     pub fn committed(&self, at: Instant, took: Duration) {
-        self.transactions.with_label_values(&["committed"]).inc();
-        self.transaction_seconds.observe(took.as_secs_f64());
-        self.commit_timestamp_seconds.set(at.millis() as f64 / 1000.0);
+        self.workers.transactions.with_label_values(&["committed"]).inc();
+        self.workers.transaction_seconds.observe(took.as_secs_f64());
+        self.workers.commit_timestamp_seconds.set(at.millis() as f64 / 1000.0);
     }
 
     /// A transaction was aborted or lost, and undone.
     pub fn aborted(&self) {
-        self.transactions.with_label_values(&["aborted"]).inc();
+        self.workers.transactions.with_label_values(&["aborted"]).inc();
     }
 
     /// Leads were forgotten with a breach standing.
     pub fn leads_abandoned(&self, count: usize) {
-        self.abandoned.inc_by(count as u64);
+        self.partitions.abandoned.inc_by(count as u64);
     }
 
     /// A probe came back.
     pub fn probed(&self, result: &str) {
-        self.probes.with_label_values(&[result]).inc();
+        self.partitions.probes.with_label_values(&[result]).inc();
     }
 
     /// A worker began or ended.
     pub fn worker_count(&self, by: i64) {
-        self.up_workers.add(by);
+        self.workers.up_workers.add(by);
     }
 }
 
@@ -503,23 +351,188 @@ fn response_buckets(policies: &Policies) -> Vec<f64> {
     buckets
 }
 
-fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
+impl Promises {
+    fn new(make: &Make<'_>) -> Result<Promises, prometheus::Error> {
+        Ok(Promises {
+            build_info: make.gauges(
+                "build_info",
+                "Build of this process; always 1.",
+                &["version", "revision"],
+            )?,
+            policy_info: make.gauges(
+                "policy_info",
+                "Promises in force; always 1. Join on policy and objective.",
+                &["policy", "objective", "severity", "calendar", "policy_version"],
+            )?,
+            target_seconds: make.seconds(
+                "objective_target_seconds",
+                "Time the objective allows, on its own calendar; absent where it is counted in open days.",
+                CLOCK,
+            )?,
+            goal_ratio: make.seconds(
+                "objective_attainment_goal_ratio",
+                "Share of clocks that should be met.",
+                CLOCK,
+            )?,
+        })
+    }
+}
+
+impl Events {
+    fn new(make: &Make<'_>) -> Result<Events, prometheus::Error> {
+        Ok(Events {
+            consumed: make.counters(
+                "events_consumed_total",
+                "Input records read, by type of event; rejected ones have none.",
+                &["topic", "type"],
+            )?,
+            rejected: make.counters(
+                "events_rejected_total",
+                "Input records sent to the dead-letter topic.",
+                &["topic", "reason"],
+            )?,
+            duplicate: make.counters(
+                "events_duplicate_total",
+                "Events that were known already and changed nothing.",
+                &["topic"],
+            )?,
+            conflicting: make.counters(
+                "events_conflicting_total",
+                "Events that repeat a known identity with other content; the first counts.",
+                &["topic"],
+            )?,
+            late: make.counters(
+                "events_late_total",
+                "Events that reached the log more than the grace after they happened.",
+                &["topic"],
+            )?,
+            ignored: make.counters(
+                "events_ignored_total",
+                "Events of unknown types passed over as configured.",
+                &["topic"],
+            )?,
+        })
+    }
+}
+
+impl Clocks {
+    fn new(make: &Make<'_>, policies: &Policies) -> Result<Clocks, prometheus::Error> {
+        Ok(Clocks {
+            clocks_started: make.counters("clocks_started_total", "Clocks started.", CLOCK)?,
+            clocks_closed: make.counters("clocks_closed_total", "Clocks that got their one outcome; a breach counts when the deadline passes, not when someone answers at last.", &["policy", "objective", "outcome"])?,
+            breaches: make.counters("breaches_total", "Records written to the breach topic.", &["policy", "objective", "severity", "transition"])?,
+            open_clocks: make.gauges("open_clocks", "Clocks running now; the states do not overlap.", &["policy", "objective", "state"])?,
+            response_seconds: make.histograms("response_duration_seconds", "Time a clock took to be met, early or late, on its own calendar.", response_buckets(policies), CLOCK)?,
+            detection_delay_seconds: make.histograms("detection_delay_seconds", "From the end of grace after a deadline to the commit of its breach; late_data where the events themselves came late.", DELAY_SECONDS.to_vec(), &["mode"])?,
+        })
+    }
+}
+
+impl Partitions {
+    fn new(make: &Make<'_>) -> Result<Partitions, prometheus::Error> {
+        Ok(Partitions {
+            lag_records: make.gauges(
+                "kafka_consumer_lag_records",
+                "Records of a partition known to be unread, over all input topics.",
+                &["partition"],
+            )?,
+            horizon_timestamp_seconds: make.seconds(
+                "horizon_timestamp_seconds",
+                "Unix time up to which every event of a partition is known; 0 while none is.",
+                &["partition"],
+            )?,
+            horizon_stalled_seconds: make.seconds(
+                "horizon_stalled_seconds",
+                "For how long something was due in a partition that could not be proven.",
+                &["partition"],
+            )?,
+            stopped_partitions: make.gauges(
+                "stopped_partition",
+                "Partitions given up for a permanent error; 1 for each.",
+                &["partition"],
+            )?,
+            leads: make.gauges("leads", "Leads kept.", &["partition"])?,
+            abandoned: make.add(IntCounter::with_opts(opts(
+                "leads_abandoned_total",
+                "Leads forgotten with a breach standing and nothing more to say.",
+            ))?)?,
+            probes: make.counters(
+                "probes_total",
+                "Questions for a log's end, by what came of them.",
+                &["result"],
+            )?,
+        })
+    }
+}
+
+impl Workers {
+    fn new(make: &Make<'_>) -> Result<Workers, prometheus::Error> {
+        Ok(Workers {
+            restore_seconds: make
+                .histogram("restore_duration_seconds", "Time to restore a partition from the changelog.")?,
+            restoring_partitions: make.gauges(
+                "restoring_partitions",
+                "Partitions being restored, by worker.",
+                &["worker"],
+            )?,
+            assigned_partitions: make.gauges(
+                "assigned_partitions",
+                "Partitions that the group gave this process, by worker.",
+                &["worker"],
+            )?,
+            rebalances: make.counters("rebalances_total", "Rebalances of the consumer group.", &["kind"])?,
+            transactions: make.counters("transactions_total", "Transactions by result.", &["result"])?,
+            transaction_seconds: make
+                .histogram("transaction_duration_seconds", "Time to write and commit a transaction.")?,
+            commit_timestamp_seconds: make.add(Gauge::with_opts(opts(
+                "commit_last_success_timestamp_seconds",
+                "Unix time of the last commit.",
+            ))?)?,
+            up_workers: make.add(IntGauge::with_opts(opts("workers", "Worker threads running."))?)?,
+        })
+    }
+}
+
+/// Makes metrics and enters them in a registry.
+struct Make<'a> {
+    registry: &'a Registry,
+}
+
+impl Make<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
+        self.registry.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(opts(name, help), labels)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(opts(name, help), labels)?)
+    }
+
+    /// Gauges that are no whole numbers.
+    fn seconds(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.add(GaugeVec::new(opts(name, help), labels)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: Vec<f64>,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        self.add(HistogramVec::new(HistogramOpts::from(opts(name, help)).buckets(buckets), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+        let opts = HistogramOpts::from(opts(name, help)).buckets(DELAY_SECONDS.to_vec());
+        self.add(Histogram::with_opts(opts)?)
+    }
 }
 
 fn opts(name: &str, help: &str) -> Opts {
     Opts::new(format!("overdue_{name}"), help)
-}
-
-fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-    IntCounterVec::new(opts(name, help), labels)
-}
-
-fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-    IntGaugeVec::new(opts(name, help), labels)
-}
-
-fn seconds_gauges(name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
-    GaugeVec::new(opts(name, help), labels)
 }

@@ -17,20 +17,26 @@ const EXIT_CONFIG: u8 = 78;
 /// Read where no other file is named.
 pub(super) const CONFIG_FILE: &str = "overdue.yaml";
 
-/// Validate configuration and policies offline.
+/// Validate configuration and policies offline, and say what is promised
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Every problem is shown with its file, line and column; any makes the exit code 78.\n\n\
+        Examples:\n  \
+        overdue check --config overdue.yaml\n  \
+        overdue check --policies policies.yaml --output json"
+)]
 pub struct Args {
-    /// Configuration files, later ones over earlier ones [default: overdue.yaml, where there is one]
+    /// A configuration file; repeated, later ones over earlier ones [default: overdue.yaml, if there is one]
     #[arg(long, value_name = "FILE")]
     pub config: Vec<PathBuf>,
-    /// A setting, over those of files and environment
+    /// A setting by its path, over those of files and environment; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
-    /// Policies to check instead of the configured ones; alone, only these are checked
-    #[arg(long, value_name = "FILE")]
+    /// Policies to check instead of the configured ones; without --config and --set nothing else is checked
+    #[arg(short, long, value_name = "FILE")]
     pub policies: Option<PathBuf>,
     /// How the promises are printed
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: Output,
 }
 

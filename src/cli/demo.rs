@@ -20,25 +20,25 @@ const TOPIC: &str = "lead-events";
 const BREACHES: &str = "overdue.breaches";
 const PARTITIONS: i32 = 3;
 
-/// Show the service at work: needs neither Kafka nor configuration
+/// Show the service at work, with leads to watch: needs neither Kafka nor configuration
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How many times as fast as in life the reps are
+    /// How many times as fast as in life the reps answer; the promises are as much shorter
     #[arg(long, value_name = "FACTOR", default_value_t = 600.0, value_parser = positive)]
     pub speed: f64,
     /// New leads a second
     #[arg(long, value_name = "COUNT", default_value_t = 3.0, value_parser = positive)]
     pub leads_per_second: f64,
-    /// Where metrics are served; taken, another port is
+    /// Where metrics are served; where the port is taken, on another
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub listen: SocketAddr,
-    /// End after so many seconds rather than at Ctrl-C
+    /// End by itself after so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<u64>,
-    /// The same leads for the same number
+    /// The same number gives the same leads
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
-    /// What is logged
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `warn,overdue=debug`
     #[arg(long, value_name = "FILTER", env = "OVERDUE_LOG", default_value = "error")]
     pub log: String,
 }

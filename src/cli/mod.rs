@@ -19,10 +19,15 @@ use clap::{Parser, Subcommand};
     version,
     about,
     long_about = "Says the moment a promise to a sales lead lapses.\n\n\
-        Sales events in; breaches and figures out. A breach is spoken once no event that would disprove it can \
-        come any more.",
-    after_help = "Exit codes: 0 ok, 1 findings or a service that could not go on, 2 usage or a file that cannot be read or written, \
-        78 bad configuration.",
+        Sales events in; breaches and figures out. A promise is called broken once every event that could show \
+        it kept has been read.",
+    after_help = "Examples:\n  \
+        overdue demo                                     see it at work, without Kafka\n  \
+        overdue replay -p policies.yaml events.jsonl     judge what happened\n  \
+        overdue check --config overdue.yaml              before it runs\n  \
+        overdue run --config overdue.yaml                the service\n\n\
+        Exit codes: 0 done, 1 the service could not go on, 2 wrong usage or something could not be read or \
+        written, 78 configuration or policies are refused.",
     arg_required_else_help = true
 )]
 struct Cli {

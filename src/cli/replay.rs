@@ -36,17 +36,17 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     clocks: Option<PathBuf>,
     /// How the report is written. It goes to standard error where standard output is taken.
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
-    /// Files of events; `-` is standard input.
+    /// Files of events, one JSON object a line; `-` is standard input.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 }
 
 const EXAMPLES: &str = "Examples:
   overdue replay --policies policies.yaml events.jsonl
-  overdue replay -p policies.yaml --until 2026-03-31T24:00:00Z --breaches breaches.jsonl q1/*.jsonl
-  zcat events.jsonl.gz | overdue replay -p policies.yaml --clocks - - | jq 'select(.outcome == \"breached\")'";
+  overdue replay -p policies.yaml --until 2026-03-31T23:59:59Z --breaches breaches.jsonl q1/*.jsonl
+  zcat events.jsonl.gz | overdue replay -p policies.yaml --clocks - - | grep breached";
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Format {

@@ -9,16 +9,19 @@ use super::Failure;
 use crate::config::{self, Config, Sources};
 use crate::serve;
 
-/// Watch the input topics and say what is overdue
+/// Watch the input topics and write what is overdue: the service
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  overdue run --config config/overdue.yaml --set kafka.brokers=localhost:9092"
+    after_help = "Settings: files, then the environment (OVERDUE__KAFKA__BROKERS=localhost:9092), then --set.\n\n\
+        Examples:\n  \
+        overdue run --config overdue.yaml\n  \
+        overdue run --config overdue.yaml --set kafka.brokers=localhost:9092 --log warn,overdue=debug"
 )]
 pub struct Args {
-    /// Configuration files, later ones over earlier ones [default: overdue.yaml, where there is one]
+    /// A configuration file; repeated, later ones over earlier ones [default: overdue.yaml, if there is one]
     #[arg(long, value_name = "FILE", env = "OVERDUE_CONFIG", value_delimiter = ',')]
     pub config: Vec<PathBuf>,
-    /// A setting, over those of files and environment
+    /// A setting by its path, over those of files and environment; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as `warn,overdue=debug`

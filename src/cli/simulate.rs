@@ -9,22 +9,25 @@ use crate::demo::leads::Leads;
 use crate::kafka::mock::Feeder;
 use crate::serve;
 
-/// Send simulated leads to a topic, until Ctrl-C
+/// Send simulated leads to a topic of your Kafka, until Ctrl-C
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  overdue simulate --brokers localhost:9092 --topic lead-events --speed 600"
+)]
 pub struct Args {
     /// Addresses of brokers, separated by commas
     #[arg(long, value_name = "HOST:PORT")]
     pub brokers: String,
-    /// The topic
+    /// The topic, which must exist
     #[arg(long, value_name = "NAME", default_value = "lead-events")]
     pub topic: String,
     /// New leads a second
     #[arg(long, value_name = "COUNT", default_value_t = 2.0, value_parser = positive)]
     pub leads_per_second: f64,
-    /// How many times as fast as in life the reps are
+    /// How many times as fast as in life the reps answer
     #[arg(long, value_name = "FACTOR", default_value_t = 60.0, value_parser = positive)]
     pub speed: f64,
-    /// The same leads for the same number
+    /// The same number gives the same leads
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
 }
@@ -34,7 +37,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     start_log("warn", None)?;
     let failed = |error: crate::runtime::port::Error| Failure::Failed(error.to_string());
     let feeder = Feeder::connect(&args.brokers).map_err(failed)?;
-    let mut leads = Leads::new(args.seed, serve::wall_clock(), args.leads_per_second, args.speed);
+    let start = serve::wall_clock();
+    let leads = Leads::new(args.seed, start, args.leads_per_second, args.speed);
+    let mut leads = leads.named(&format!("lead-{:x}", start.millis() / 1000));
     runtime()?.block_on(async {
         let end = serve::asked_to_end();
         tokio::pin!(end);

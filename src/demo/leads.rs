@@ -35,6 +35,7 @@ pub struct Leads {
     speed: f64,
     interval_ms: f64,
     next_lead_at: f64,
+    prefix: String,
     created: u64,
     pending: BinaryHeap<Reverse<Event>>,
 }
@@ -47,9 +48,15 @@ impl Leads {
             speed,
             interval_ms: 1000.0 / leads_per_second,
             next_lead_at: start.millis() as f64,
+            prefix: "lead".to_owned(),
             created: 0,
             pending: BinaryHeap::new(),
         }
+    }
+
+    /// Leads whose names begin with this, to tell them from those of another run.
+    pub fn named(self, prefix: &str) -> Leads {
+        Leads { prefix: prefix.to_owned(), ..self }
     }
 
     /// How many leads were created.
@@ -72,7 +79,7 @@ impl Leads {
 
     fn create(&mut self, at: f64) {
         self.created += 1;
-        let lead_id = format!("lead-{:05}", self.created);
+        let lead_id = format!("{}-{:05}", self.prefix, self.created);
         let owner = format!("rep-{:02}", self.random.random_range(1..=12));
         let story = Story { lead_id, owner, at, count: 0 };
         self.tell(story);

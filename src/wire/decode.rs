@@ -202,77 +202,44 @@ impl Decoder {
         source: Option<&str>,
         whole: impl FnOnce() -> Result<Json, Rejected>,
     ) -> Result<Event<'a>, Rejected> {
-        let lead_id = match std::mem::take(&mut flat.lead_id) {
-            Leaf::Text(id) if !id.is_empty() => id,
-            Leaf::Integer(id) => Cow::Owned(id),
-            Leaf::Missing | Leaf::Null | Leaf::Text(_) => {
-                return Err(reject(Reason::NoLeadId, None, "`lead_id` is missing or empty".to_owned()));
-            }
-            _ => {
-                return Err(reject(
-                    Reason::BadField,
-                    None,
-                    "`lead_id` is neither a string nor an integer".into(),
-                ));
-            }
-        };
-        let bad =
-            |field: &str, what: &str| reject(Reason::BadField, Some(&lead_id), format!("`{field}` {what}"));
-        let kind = match &flat.kind {
-            Leaf::Missing | Leaf::Null => {
-                return Err(reject(Reason::NoType, Some(&lead_id), "`type` is missing".to_owned()));
-            }
-            Leaf::Text(text) => Kind::parse(text).ok_or_else(|| {
-                reject(Reason::UnknownType, Some(&lead_id), format!("`type` is `{}`", short(text)))
-            })?,
-            _ => return Err(bad("type", "is not a string")),
-        };
-        let time = match &flat.time {
-            Leaf::Text(text) => {
-                Instant::parse(text).ok_or_else(|| bad("time", "is not RFC 3339 with an offset"))?
-            }
-            Leaf::Missing | Leaf::Null => record.timestamp.ok_or_else(|| {
-                reject(
-                    Reason::NoTime,
-                    Some(&lead_id),
-                    "`time` is missing, and a file has no timestamps".to_owned(),
-                )
-            })?,
-            _ => return Err(bad("time", "is not a string")),
-        };
-        if record.timestamp.is_some_and(|recorded| recorded.plus(self.settings.future_skew_max_ms) < time) {
-            return Err(reject(
-                Reason::Future,
-                Some(&lead_id),
-                format!("`time` {time} is after its record's"),
-            ));
-        }
-        let stage = match (&flat.stage, kind) {
-            (Leaf::Text(stage), Kind::LeadCreated | Kind::StageChanged) if !stage.is_empty() => {
-                Some(&**stage)
-            }
-            (Leaf::Missing | Leaf::Null, Kind::LeadCreated) => None,
-            (_, Kind::LeadCreated | Kind::StageChanged) => return Err(bad("stage", "is not a name")),
-            _ => None,
-        };
+        let lead_id = flat.take_lead_id()?;
+        let bad = |rejected: Rejected| Rejected { lead_id: Some(lead_id.to_string()), ..rejected };
+        let kind = flat.read_kind().map_err(bad)?;
+        let time = self.read_time(&flat, record).map_err(bad)?;
+        flat.check(kind).map_err(bad)?;
         if kind == Kind::Contacted {
             flat.stage.push("stage", &mut self.fields);
-        }
-        if let Some((field, what)) = flat.wrong_field(kind) {
-            return Err(bad(field, what));
         }
         let digest;
         let source = source.or(self.settings.are_files.then_some(""));
         let identity = match &flat.event_id {
             Leaf::Text(id) => Identity::Event { source, id },
-            Leaf::Missing | Leaf::Null => {
+            _ => {
                 digest = content_digest(&whole()?);
                 Identity::Content(digest)
             }
-            _ => return Err(bad("event_id", "is not a string")),
         };
-        let fact = self.fact(record, time, kind, identity, flat.fingerprint, stage);
+        let fact = self.fact(record, time, kind, identity, flat.fingerprint, flat.stage_entered(kind));
         Ok(Event { lead_id, fact })
+    }
+
+    /// When it happened. Rules F1 and F9.
+    fn read_time(&self, flat: &Flat<'_>, record: &Record<'_>) -> Result<Instant, Rejected> {
+        let time = match &flat.time {
+            Leaf::Text(text) => {
+                Instant::parse(text).ok_or_else(|| bad_field("time", "is not RFC 3339 with an offset"))?
+            }
+            Leaf::Missing | Leaf::Null => record.timestamp.ok_or_else(|| {
+                reject(Reason::NoTime, None, "`time` is missing, and a file has no timestamps".to_owned())
+            })?,
+            _ => return Err(bad_field("time", NOT_TEXT)),
+        };
+        match record.timestamp {
+            Some(recorded) if recorded.plus(self.settings.future_skew_max_ms) < time => {
+                Err(reject(Reason::Future, None, format!("`time` {time} is after its record's {recorded}")))
+            }
+            _ => Ok(time),
+        }
     }
 
     fn fact(
@@ -299,6 +266,12 @@ impl Decoder {
 
 fn reject(reason: Reason, lead_id: Option<&str>, detail: String) -> Rejected {
     Rejected { reason, detail, lead_id: lead_id.map(str::to_owned) }
+}
+
+const NOT_TEXT: &str = "is not a string";
+
+fn bad_field(field: &str, what: &str) -> Rejected {
+    reject(Reason::BadField, None, format!("`{field}` {what}"))
 }
 
 fn parse(value: &[u8]) -> Result<Json, Rejected> {
@@ -413,24 +386,72 @@ enum Sort {
     Wrong,
 }
 
-impl Flat<'_> {
+impl<'a> Flat<'a> {
+    /// The lead it names; an integer is its decimal text.
+    fn take_lead_id(&mut self) -> Result<Cow<'a, str>, Rejected> {
+        match std::mem::take(&mut self.lead_id) {
+            Leaf::Text(id) if !id.is_empty() => Ok(id),
+            Leaf::Integer(id) => Ok(Cow::Owned(id)),
+            Leaf::Missing | Leaf::Null | Leaf::Text(_) => {
+                Err(reject(Reason::NoLeadId, None, "`lead_id` is missing or empty".to_owned()))
+            }
+            _ => Err(bad_field("lead_id", "is neither a string nor an integer")),
+        }
+    }
+
+    fn read_kind(&self) -> Result<Kind, Rejected> {
+        match &self.kind {
+            Leaf::Missing | Leaf::Null => Err(reject(Reason::NoType, None, "`type` is missing".to_owned())),
+            Leaf::Text(text) => Kind::parse(text)
+                .ok_or_else(|| reject(Reason::UnknownType, None, format!("`type` is `{}`", short(text)))),
+            _ => Err(bad_field("type", NOT_TEXT)),
+        }
+    }
+
+    /// The stage that an event of this kind enters.
+    fn stage_entered(&self, kind: Kind) -> Option<&str> {
+        match (&self.stage, kind) {
+            (Leaf::Text(stage), Kind::LeadCreated | Kind::StageChanged) => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// Whether every field has the type that an event of this kind needs.
+    fn check(&self, kind: Kind) -> Result<(), Rejected> {
+        let is_stage_right = match (&self.stage, kind) {
+            (Leaf::Text(stage), Kind::LeadCreated | Kind::StageChanged) => !stage.is_empty(),
+            (Leaf::Missing | Leaf::Null, Kind::LeadCreated) => true,
+            (_, Kind::LeadCreated | Kind::StageChanged) => false,
+            _ => true,
+        };
+        if !is_stage_right {
+            return Err(bad_field("stage", "is not a name"));
+        }
+        if !matches!(self.event_id, Leaf::Text(_) | Leaf::Missing | Leaf::Null) {
+            return Err(bad_field("event_id", NOT_TEXT));
+        }
+        match self.wrong_field(kind) {
+            Some((field, what)) => Err(bad_field(field, what)),
+            None => Ok(()),
+        }
+    }
+
     /// The first field that has the wrong type, or is missing where the kind needs it.
     fn wrong_field(&self, kind: Kind) -> Option<(&'static str, &'static str)> {
-        const TEXT: &str = "is not a string";
         const TIME: &str = "is not RFC 3339 with an offset";
         let wrong = |sort: Sort| sort == Sort::Wrong;
         let absent = |sort: Sort| sort != Sort::Right;
         match kind {
-            Kind::LeadCreated | Kind::LeadUpdated if wrong(self.owner) => Some(("owner", TEXT)),
-            Kind::LeadAssigned if wrong(self.owner) => Some(("owner", TEXT)),
+            Kind::LeadCreated | Kind::LeadUpdated if wrong(self.owner) => Some(("owner", NOT_TEXT)),
+            Kind::LeadAssigned if wrong(self.owner) => Some(("owner", NOT_TEXT)),
             Kind::LeadAssigned if self.owner == Sort::Missing => Some(("owner", "is missing")),
             Kind::Contacted if wrong(self.direction) => {
                 Some(("direction", "is neither `outbound` nor `inbound`"))
             }
             Kind::Contacted if wrong(self.by) => Some(("by", "is neither `human` nor `automation`")),
             Kind::Paused if wrong(self.until) => Some(("until", TIME)),
-            Kind::LeadMerged if absent(self.into) => Some(("into", TEXT)),
-            Kind::BreachWaived if absent(self.objective) => Some(("objective", TEXT)),
+            Kind::LeadMerged if absent(self.into) => Some(("into", NOT_TEXT)),
+            Kind::BreachWaived if absent(self.objective) => Some(("objective", NOT_TEXT)),
             Kind::BreachWaived if wrong(self.started_at) => Some(("started_at", TIME)),
             _ => None,
         }

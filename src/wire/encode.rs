@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::sla::engine::{Output, Saying};
 use crate::sla::fact::Fact;
 use crate::sla::instant::Instant;
-use crate::sla::policy::{Policies, Target};
+use crate::sla::policy::{Objective, Policies, Target};
 use crate::sla::store::RejectedAt;
 use crate::sla::timeline::{Clock, Step};
 
@@ -107,22 +107,23 @@ struct PolicyRef<'a> {
     version: &'a str,
 }
 
+/// A clock; of one that was taken back only its identity is left.
 #[derive(Serialize)]
 struct ClockRef<'a> {
     id: String,
     started_at: Instant,
     #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<ClockState<'a>>,
-}
-
-#[derive(Serialize)]
-struct ClockState<'a> {
-    due_at: Instant,
-    target_ms: i64,
-    counts: &'static str,
+    due_at: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     calendar: Option<&'a str>,
-    counted_ms: i64,
-    paused_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_ms: Option<i64>,
 }
 
 /// How much later than the deadline a breached clock stopped running. Rule T5.
@@ -147,8 +148,9 @@ struct Place<'a> {
 
 #[derive(Serialize)]
 struct Evidence<'a> {
-    #[serde(flatten)]
-    place: Place<'a>,
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
     event_id: Option<&'a str>,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -206,11 +208,7 @@ impl Encoder {
             objective,
             severity: promise.and_then(|promise| promise.severity.as_deref()),
             labels: &policy.labels,
-            clock: ClockRef {
-                id: format!("{}/{objective}/{}", output.lead_id, output.started_at),
-                started_at: output.started_at,
-                state: clock.map(|clock| self.state(clock, output.date)),
-            },
+            clock: self.clock_ref(output, objective, clock),
             owner: context.owner.as_deref(),
             team: context.team.as_deref().or(policy.labels.get("team").map(String::as_str)),
             stage: context.stage.as_deref(),
@@ -226,30 +224,36 @@ impl Encoder {
         }
     }
 
-    fn state(&self, clock: &Clock, date: Instant) -> ClockState<'_> {
-        let objective =
-            &self.policies.policies[usize::from(clock.policy)].objectives[usize::from(clock.objective)];
-        let calendar = self.policies.calendar(objective);
-        ClockState {
-            due_at: clock.due_at,
-            target_ms: self.policies.target_ms(objective, clock.started_at),
-            counts: if matches!(objective.target, Target::Elapsed(_)) { "elapsed" } else { "open" },
+    fn clock_ref<'a>(&'a self, output: &Output, name: &str, clock: Option<&Clock>) -> ClockRef<'a> {
+        let promise = clock.map(|clock| self.promise(clock));
+        let is_elapsed = |promise: &Objective| matches!(promise.target, Target::Elapsed(_));
+        let calendar = promise.and_then(|promise| self.policies.calendar(promise));
+        ClockRef {
+            id: format!("{}/{name}/{}", output.lead_id, output.started_at),
+            started_at: output.started_at,
+            due_at: clock.map(|clock| clock.due_at),
+            target_ms: promise.map(|promise| self.policies.target_ms(promise, output.started_at)),
+            counts: promise.map(|promise| if is_elapsed(promise) { "elapsed" } else { "open" }),
             calendar: calendar.map(|named| named.name.as_str()),
-            counted_ms: self.counted_ms(clock, clock.started_at, date),
-            paused_ms: 0,
+            counted_ms: clock.map(|clock| self.counted_ms(clock, clock.started_at, output.date)),
+            paused_ms: clock.map(|_| 0),
         }
     }
 
+    fn promise(&self, clock: &Clock) -> &Objective {
+        &self.policies.policies[usize::from(clock.policy)].objectives[usize::from(clock.objective)]
+    }
+
     fn counted_ms(&self, clock: &Clock, from: Instant, to: Instant) -> i64 {
-        let objective =
-            &self.policies.policies[usize::from(clock.policy)].objectives[usize::from(clock.objective)];
-        self.policies.counted_ms(objective, from, to)
+        self.policies.counted_ms(self.promise(clock), from, to)
     }
 
     fn evidence<'a>(&'a self, clock: &'a Clock, step: Step, partition: i32) -> Vec<Evidence<'a>> {
         let end = clock.end.as_ref().and_then(|end| end.fact.as_ref()).filter(|_| step != Step::Breached);
         let evidence = |fact: &'a Fact| Evidence {
-            place: Place { topic: self.topic(fact.topic), partition, offset: fact.offset },
+            topic: self.topic(fact.topic),
+            partition,
+            offset: fact.offset,
             event_id: fact.event_id(),
             kind: fact.kind.as_str(),
             time: fact.time,
@@ -264,5 +268,120 @@ impl Encoder {
 
     fn topic(&self, topic: u16) -> &str {
         self.topics.get(usize::from(topic)).map_or("", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::read_policies;
+    use crate::sla::engine::{Arrival, Effects, Engine, Settings};
+    use crate::sla::policy::Rules;
+    use crate::wire::decode::{self, Decoder};
+    use crate::wire::record::Record;
+
+    const POLICIES: &str = "
+policies:
+  - name: everyone
+    labels: {team: emea}
+    objectives: {first-response: {start: created, stop: contacted, within: 1h, severity: critical}}
+";
+
+    fn at(time: &str) -> Instant {
+        Instant::parse(time).expect("an instant")
+    }
+
+    fn hear(engine: &mut Engine, offset: i64, event: &Value) {
+        let value = event.to_string();
+        let (key, value, headers) = (None, Some(value.as_bytes()), [].as_slice());
+        let record = Record { topic: 0, partition: 3, offset, timestamp: None, key, value, headers };
+        let settings = decode::Settings { future_skew_max_ms: 0, are_files: true };
+        let mut decoder = Decoder::new(settings);
+        let event = decoder.decode(&record).expect("an event");
+        let arrival = Arrival { at: event.fact.time, recorded_at: None };
+        engine.apply(&event.lead_id, event.fact, arrival);
+    }
+
+    fn said(engine: &mut Engine, policies: &Arc<Policies>, until: &str) -> Vec<Value> {
+        let mut effects = Effects::default();
+        while engine.advance(at(until), 10, &mut effects) {}
+        let encoder = Encoder::new(Arc::clone(policies), vec!["lead-events".to_owned()]);
+        let value = |output| encoder.encode(output, 3, at("2026-03-02T10:00:05Z")).value;
+        effects.outputs.iter().map(|output| serde_json::from_slice(&value(output)).expect("JSON")).collect()
+    }
+
+    #[test]
+    fn a_breach_and_its_retraction_are_written_for_those_who_read_them() {
+        let policies =
+            read_policies("policies.yaml", POLICIES).unwrap_or_else(|problems| panic!("{problems}"));
+        let policies = Arc::new(policies);
+        let settings = Settings {
+            grace_ms: 5_000,
+            lateness_max_ms: 86_400_000,
+            facts_max: 100,
+            retention_closed_ms: 86_400_000,
+            retention_idle_ms: 86_400_000,
+        };
+        let mut engine = Engine::new(Arc::new(Rules::new(Arc::clone(&policies))), settings);
+        let (created_at, due_at) = ("2026-03-02T09:00:00.000Z", "2026-03-02T10:00:00.000Z");
+        let created = json!({"event_id": "e1", "type": "lead-created", "lead_id": "L1", "time": created_at, "owner": "ann"});
+        hear(&mut engine, 7, &created);
+        let breach = said(&mut engine, &policies, "2026-03-02T10:00:00Z").remove(0);
+        let mut expected = json!({
+            "specversion": "1.0",
+            "id": breach["id"],
+            "source": "/overdue",
+            "type": "dev.overdue.breached.v1",
+            "subject": "L1",
+            "time": due_at,
+            "recordedtime": "2026-03-02T10:00:05.000Z",
+            "datacontenttype": "application/json",
+            "partitionkey": "L1",
+            "data": {
+                "lead_id": "L1",
+                "transition": "breached",
+                "policy": {"name": "everyone", "version": policies.version},
+                "objective": "first-response",
+                "severity": "critical",
+                "labels": {"team": "emea"},
+                "clock": {
+                    "id": format!("L1/first-response/{created_at}"),
+                    "started_at": created_at,
+                    "due_at": due_at,
+                    "target_ms": 3_600_000,
+                    "counts": "elapsed",
+                    "counted_ms": 3_600_000,
+                    "paused_ms": 0,
+                },
+                "owner": "ann",
+                "team": "emea",
+                "stage": null,
+                "late_data": false,
+                "uncertain": false,
+                "evidence": [{
+                    "topic": "lead-events",
+                    "partition": 3,
+                    "offset": 7,
+                    "event_id": "e1",
+                    "type": "lead-created",
+                    "time": created_at,
+                }],
+            },
+        });
+        assert_eq!(breach, expected);
+
+        hear(&mut engine, 8, &json!({"type": "contacted", "lead_id": "L1", "time": "2026-03-02T09:30:00Z"}));
+        let retraction = said(&mut engine, &policies, "2026-03-02T10:00:00Z").remove(0);
+        expected["id"] = retraction["id"].clone();
+        expected["type"] = "dev.overdue.retracted.v1".into();
+        expected["data"]["transition"] = "retracted".into();
+        expected["data"]["clock"] = json!({"id": breach["data"]["clock"]["id"], "started_at": created_at});
+        expected["data"]["retracts"] = json!({"id": breach["id"], "transition": "breached"});
+        expected["data"]["late_data"] = true.into();
+        expected["data"]["evidence"] = json!([]);
+        assert_eq!(retraction, expected);
+        assert_ne!(retraction["id"], breach["id"]);
     }
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use overdue::config::read_policies;
+use overdue::config::{Sources, load, read_policies};
 use overdue::metrics::Metrics;
 use overdue::sla::instant::Instant;
 use serde_json::Value;
@@ -85,6 +85,17 @@ fn panels_have_a_title_a_description_and_a_place_of_their_own() {
                 .for_each(|other| assert!(!overlap(panel, other), "{panel} overlaps {other}"));
         }
     }
+}
+
+#[test]
+fn the_service_that_compose_runs_is_configured() {
+    let policies = top().join("deploy/policies.yaml");
+    let sources = Sources {
+        files: vec![top().join("deploy/overdue.yaml")],
+        sets: vec![format!("policies={}", policies.display())],
+        ..Sources::default()
+    };
+    assert!(load(&sources).is_ok(), "{:?}", load(&sources).err());
 }
 
 /// Returns what a process exposes that has the shipped policies and one partition.

@@ -186,6 +186,14 @@ fn answers(port: &mut KafkaPort, count: usize) -> Vec<Answer> {
     all
 }
 
+/// Starts a worker that has the one partition of new topics.
+fn alone(settings: &KafkaSettings) -> Worker {
+    create(settings, 1);
+    let mut worker = Worker::start(settings);
+    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    worker
+}
+
 #[test]
 fn a_worker_reads_its_partitions_of_every_topic() {
     let Some(brokers) = broker() else { return };
@@ -208,9 +216,7 @@ fn a_worker_reads_its_partitions_of_every_topic() {
 fn a_commit_is_read_back_with_its_nonce_and_an_abort_leaves_nothing() {
     let Some(brokers) = broker() else { return };
     let settings = fresh(&brokers);
-    create(&settings, 1);
-    let mut worker = Worker::start(&settings);
-    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    let mut worker = alone(&settings);
     assert_eq!(worker.nonces(0), [None, None]);
     worker.commit(0, &[0, 0], "first").expect("it commits");
     let first = [Some((0, "first".to_owned())), Some((0, "first".to_owned()))];
@@ -231,9 +237,7 @@ fn a_position_passes_control_records() {
     let Some(brokers) = broker() else { return };
     let mut settings = fresh(&brokers);
     settings.breaches = settings.input_topics[1].clone();
-    create(&settings, 1);
-    let mut worker = Worker::start(&settings);
-    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    let mut worker = alone(&settings);
     let record = Outgoing { target: Target::Breaches, key: None, value: Some(b"r"), headers: &[("h", None)] };
     worker.begin(0, &[0, 0], "n").expect("it begins");
     worker.port.send(record).expect("it is queued");
@@ -251,9 +255,7 @@ fn a_position_passes_control_records() {
 fn a_worker_that_ends_leaves_no_transaction_open() {
     let Some(brokers) = broker() else { return };
     let settings = fresh(&brokers);
-    create(&settings, 1);
-    let mut worker = Worker::start(&settings);
-    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    let mut worker = alone(&settings);
     worker.begin(0, &[3, 3], "open").expect("it begins");
     drop(worker);
     let begun = Instant::now();
@@ -267,9 +269,7 @@ fn a_worker_that_ends_leaves_no_transaction_open() {
 fn an_abort_throws_a_full_queue_away() {
     let Some(brokers) = broker() else { return };
     let settings = fresh(&brokers);
-    create(&settings, 1);
-    let mut worker = Worker::start(&settings);
-    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    let mut worker = alone(&settings);
     worker.begin(0, &[0, 0], "n").expect("it begins");
     for n in 0..20_000_u32 {
         let value = n.to_string();
@@ -333,9 +333,7 @@ fn a_worker_that_lost_its_membership_commits_nothing() {
     let mut settings = fresh(&brokers);
     settings.properties.insert("max.poll.interval.ms".into(), "6000".into());
     settings.properties.insert("session.timeout.ms".into(), "6000".into());
-    create(&settings, 1);
-    let mut zombie = Worker::start(&settings);
-    zombie.until("the partition is taken", |zombie| zombie.mine == [0]);
+    let mut zombie = alone(&settings);
     zombie.port.begin().expect("it begins");
     // It does not poll for longer than the group waits.
     std::thread::sleep(8 * SECOND);
@@ -357,9 +355,7 @@ fn starting_again_ends_what_was_left_open() {
     let Some(brokers) = broker() else { return };
     let mut settings = fresh(&brokers);
     settings.instance = "name".into();
-    create(&settings, 1);
-    let mut worker = Worker::start(&settings);
-    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    let mut worker = alone(&settings);
     worker.begin(0, &[0, 0], "open").expect("it begins");
     let held = worker.port.committed(0, Duration::from_millis(100));
     assert!(matches!(held, Err(Error::NotYet(_))), "an open transaction holds the offsets: {held:?}");
@@ -375,9 +371,7 @@ fn a_named_worker_comes_back_to_its_partitions_at_once() {
     let Some(brokers) = broker() else { return };
     let mut settings = fresh(&brokers);
     settings.instance = "name".into();
-    create(&settings, 1);
-    let mut worker = Worker::start(&settings);
-    worker.until("the partition is taken", |worker| worker.mine == [0]);
+    let mut worker = alone(&settings);
     worker.commit(0, &[0, 0], "before").expect("it commits");
     drop(worker);
     let begun = Instant::now();
@@ -393,9 +387,7 @@ fn a_second_process_of_the_same_name_ends_the_first() {
     let Some(brokers) = broker() else { return };
     let mut settings = fresh(&brokers);
     settings.instance = "name".into();
-    create(&settings, 1);
-    let mut first = Worker::start(&settings);
-    first.until("the partition is taken", |first| first.mine == [0]);
+    let mut first = alone(&settings);
     let mut second = Worker::start(&settings);
     second.until("the second has it", |second| second.mine == [0]);
     assert!(matches!(first.commit(0, &[5, 5], "first"), Err(Error::Fenced(_))));
