@@ -248,6 +248,7 @@ fn brokers_that_cannot_be_reached_prove_nothing() {
     wait_until_past(at.plus(7_000));
     kafka.resume(1);
     let ignored = [unreachable[1].clone(), frozen[1].clone()];
+    detector.assert_runs();
     wait_until_breached(&job, &ignored);
     detector.wait_until_known(1, now());
     assert_eq!(leads_of(&job.said()), set(&ignored), "nothing was ever said of the others");
