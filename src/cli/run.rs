@@ -50,13 +50,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 async fn service(config: &Config) -> Result<(), serve::Failure> {
     let listener = serve::bind(config.http_listen).await?;
+    let listens = listener.local_addr().map_err(|error| serve::Failure::Failed(error.to_string()))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         brokers = config.kafka.brokers,
         group = config.kafka.group,
         topics = ?config.input.topics,
         policies = config.policies.policies.version,
-        http = %config.http_listen,
+        http = %listens,
         "starting"
     );
     let pages = serve::Pages::open(listener);

@@ -212,7 +212,7 @@ impl Group {
     /// Why librdkafka has given this consumer up.
     fn ended(&self) -> Error {
         match self.consumer.client().fatal_error() {
-            Some((Code::FencedInstanceId, text)) => Error::Fatal(format!(
+            Some((Code::FencedInstanceId, text)) => Error::Fenced(format!(
                 "another process has this instance's name ({text}); give each process its own"
             )),
             Some((_, text)) => Error::Fatal(format!("reading the input topics: {text}")),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
@@ -63,13 +64,31 @@ impl Service {
     }
 }
 
+/// Two fences within this time are another process of the same name; one may be an own request that a broker
+/// which stood still answered late.
+const FENCES_APART: Duration = Duration::from_secs(60);
+
+/// Works until it is stopped or cannot go on, and begins anew where its name was taken once.
 fn work<P: Port>(
     shared: &Arc<Shared>,
     index: usize,
     connect: &dyn Fn(usize, &AtomicBool) -> Result<P, Error>,
     stop: &AtomicBool,
 ) -> Result<(), Error> {
-    let port = connect(index, stop)?;
+    let mut fenced_at: Option<Instant> = None;
+    loop {
+        let port = connect(index, stop)?;
+        match work_with(port, shared, index, stop) {
+            Err(Error::Fenced(why)) if fenced_at.is_none_or(|at| FENCES_APART <= at.elapsed()) => {
+                tracing::warn!(worker = index, why, "the name was taken; taking it back once");
+                fenced_at = Some(Instant::now());
+            }
+            result => return result,
+        }
+    }
+}
+
+fn work_with<P: Port>(port: P, shared: &Arc<Shared>, index: usize, stop: &AtomicBool) -> Result<(), Error> {
     let mut worker = Worker::new(port, Arc::clone(shared), index, ChaCha12Rng::from_rng(&mut rand::rng()));
     shared.metrics.worker_count(1);
     let mut result = Ok(());

@@ -84,6 +84,24 @@ fn killed_processes_that_have_names_say_everything_once() {
 }
 
 #[test]
+fn every_partition_has_an_owner_after_kills_in_the_middle_of_rebalances() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let mut random = random();
+    let job = Job::new(kafka, 6, QUICK).set("workers", "2");
+    let mut fleet = Fleet::start(&job, ["a", "b", "c"]);
+    for _ in 0..8 {
+        thread::sleep(Duration::from_millis(50 + below(700, &mut random)));
+        fleet.kill_one(&mut random);
+    }
+    wait_for("every partition has an owner", || {
+        fleet.detectors.iter_mut().for_each(Detector::assert_runs);
+        let owned = fleet.detectors.iter().map(|detector| detector.metric("overdue_assigned_partitions", ""));
+        let owned: Vec<_> = owned.collect();
+        if owned.iter().sum::<f64>() == 6.0 { Ok(()) } else { Err(format!("{owned:?}")) }
+    });
+}
+
+#[test]
 fn killed_processes_without_names_say_everything_once() {
     let Some(kafka) = Kafka::shared() else { return };
     let mut random = random();
@@ -91,7 +109,14 @@ fn killed_processes_without_names_say_everything_once() {
     // What is read in parts is late for what was read before it.
     let job = Job::new(kafka, 6, &log.policies).set("workers", "2").set("input.lateness_max", "20000d");
     let mut fleet = Fleet::start(&job, ["", "", ""]);
-    fleet.kill_while(&mut random, || log.trickle(&Feed::java(kafka), &job, |_| ()));
+    let (feed, third) = (Feed::java(kafka), log.events.len().div_ceil(3));
+    for (part, events) in log.events.chunks(third).enumerate() {
+        feed.write(job.input(), events);
+        thread::sleep(Duration::from_millis(below(500, &mut random)));
+        fleet.kill_one(&mut random);
+        let so_far = &log.events[..part * third + events.len()];
+        wait_until_said(&job, &standing(&job.replayed(&lines(so_far))), &mut fleet.detectors);
+    }
     assert_says_what_replay_says(&job, &log.lines(), fleet.detectors, Retractions::Some);
 }
 
@@ -223,6 +248,7 @@ fn brokers_that_cannot_be_reached_prove_nothing() {
     wait_until_past(at.plus(7_000));
     kafka.resume(1);
     let ignored = [unreachable[1].clone(), frozen[1].clone()];
+    detector.assert_runs();
     wait_until_breached(&job, &ignored);
     detector.wait_until_known(1, now());
     assert_eq!(leads_of(&job.said()), set(&ignored), "nothing was ever said of the others");
@@ -442,29 +468,39 @@ fn assert_says_what_replay_says(
     let mut detectors: Vec<_> = detectors.into_iter().collect();
     let expected = standing(&job.replayed(lines));
     assert!(expected.len() > 20, "a log of {} breaches shows little", expected.len());
-    let compare = |said: &[Said]| {
-        let found = standing(said);
-        let (missing, surplus) = (expected.difference(&found), found.difference(&expected));
-        let (missing, surplus): (Vec<_>, Vec<_>) = (missing.collect(), surplus.collect());
-        let text = || format!("{} missing {:?}, surplus {surplus:?}", missing.len(), missing.first());
-        if missing.is_empty() && surplus.is_empty() { Ok(()) } else { Err(text()) }
-    };
-    wait_for("the breach topic has what replay says", || {
-        detectors.iter_mut().for_each(Detector::assert_runs);
-        compare(&job.said())
-    });
+    wait_until_said(job, &expected, &mut detectors);
     for detector in &mut detectors {
         assert!(detector.terminate().success(), "a service that is asked to end does so");
     }
     let said = job.said();
-    compare(&said).unwrap_or_else(|why| panic!("after the end: {why}"));
+    compare(&expected, &said).unwrap_or_else(|why| panic!("after the end: {why}"));
     let retracted = said.iter().filter(|said| said.retracts.is_some()).count();
     println!("{} said, {retracted} of them retractions", said.len());
     assert!(retractions == Retractions::Some || retracted == 0, "{retracted} breaches were taken back");
 }
 
+/// What stands: ids and what they say.
+type Standing = BTreeSet<(String, String)>;
+
+fn wait_until_said(job: &Job<'_>, expected: &Standing, detectors: &mut [Detector]) {
+    wait_for("the breach topic has what replay says", || {
+        detectors.iter_mut().for_each(Detector::assert_runs);
+        compare(expected, &job.said())
+    });
+}
+
+fn compare(expected: &Standing, said: &[Said]) -> Result<(), String> {
+    let found = standing(said);
+    let missing: Vec<_> = expected.difference(&found).collect();
+    let surplus: Vec<_> = found.difference(expected).collect();
+    let is_same = missing.is_empty() && surplus.is_empty();
+    is_same
+        .then_some(())
+        .ok_or_else(|| format!("{} missing {:?}, surplus {surplus:?}", missing.len(), missing.first()))
+}
+
 /// The ids of what was said and not taken back; nothing may be said twice.
-fn standing(said: &[Said]) -> BTreeSet<(String, String)> {
+fn standing(said: &[Said]) -> Standing {
     let ids: BTreeSet<_> = said.iter().map(|said| &said.id).collect();
     assert_eq!(ids.len(), said.len(), "an id was said twice");
     let retracted: BTreeSet<_> = said.iter().filter_map(|said| said.retracts.as_ref()).collect();

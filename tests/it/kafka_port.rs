@@ -398,7 +398,7 @@ fn a_second_process_of_the_same_name_ends_the_first() {
             break e;
         }
     };
-    assert!(matches!(&ended, Error::Fatal(text) if text.contains("this instance's name")), "{ended:?}");
+    assert!(matches!(&ended, Error::Fenced(text) if text.contains("this instance's name")), "{ended:?}");
     second.commit(0, &[0, 0], "second").expect("the second commits");
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant as Clock};
@@ -102,10 +103,9 @@ impl<'a> Job<'a> {
     pub fn start(&self, instance: &str) -> Detector {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.folder.path().join(format!("{}.log", COUNT.fetch_add(1, Ordering::Relaxed)));
-        let http = free_address();
-        let mut command = self.command(instance, &http);
+        let mut command = self.command(instance);
         command.stderr(File::create(&log).expect("a log file"));
-        Detector { process: command.spawn().expect("overdue starts"), http, log }
+        Detector { process: command.spawn().expect("overdue starts"), log, http: OnceLock::new() }
     }
 
     /// Starts a process and waits until it has taken over what the group gives it.
@@ -150,7 +150,7 @@ impl<'a> Job<'a> {
         self.folder.path().join("policies.yaml")
     }
 
-    fn command(&self, instance: &str, http: &str) -> Command {
+    fn command(&self, instance: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_overdue"));
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
         command.env_remove("OVERDUE_CONFIG").args([
@@ -169,7 +169,7 @@ impl<'a> Job<'a> {
             ("output.dead_letter", &self.dead_letter),
             ("changelog", &self.changelog),
             ("policies", &policies),
-            ("http.listen", http),
+            ("http.listen", "127.0.0.1:0"),
         ];
         let given = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in own.into_iter().chain(given) {
@@ -180,20 +180,11 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Finds a port that clients are not given, so that nobody takes it before the process does.
-fn free_address() -> String {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let first = 31_000 + std::process::id() as usize % 500;
-    let address = || format!("127.0.0.1:{}", first + NEXT.fetch_add(1, Ordering::Relaxed) % 1_000);
-    let free = std::iter::repeat_with(address).find(|address| TcpListener::bind(address).is_ok());
-    free.expect("a free port")
-}
-
 /// A running process, killed when the value is dropped.
 pub struct Detector {
     process: Child,
-    http: String,
     log: PathBuf,
+    http: OnceLock<String>,
 }
 
 impl Detector {
@@ -216,7 +207,7 @@ impl Detector {
 
     /// Asks for a page; a process that does not listen gives none.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(&self.http).ok()?;
+        let mut stream = TcpStream::connect(self.http()?).ok()?;
         stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: overdue\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
@@ -231,6 +222,16 @@ impl Detector {
             self.assert_runs();
             self.get("/readyz").is_some_and(|(status, _)| status == 200)
         });
+    }
+
+    /// Where it listens, once it has said so.
+    fn http(&self) -> Option<&String> {
+        if self.http.get().is_none() {
+            let said = self.said();
+            let address = said.split(" http=").nth(1)?.split_once(['\n', ' '])?.0;
+            self.http.get_or_init(|| address.to_owned());
+        }
+        self.http.get()
     }
 
     /// The sum of a metric over its labels, of those series whose labels contain a text.
