@@ -120,7 +120,7 @@ impl<'a> Configs<'a> {
             &[
                 ("session.timeout.ms", "10000"),
                 ("heartbeat.interval.ms", "1000"),
-                ("max.poll.interval.ms", "120000"),
+                ("max.poll.interval.ms", "60000"),
             ],
         ]);
         config.set("group.id", &self.settings.group);

@@ -19,6 +19,7 @@ pub struct Restore {
     progress: Option<Box<Progress>>,
     stage: Stage,
     is_second: bool,
+    has_warned: bool,
 }
 
 enum Stage {
@@ -50,6 +51,8 @@ pub enum Refused {
     Partition(String),
 }
 
+/// Taking a partition over that takes longer is worth a word.
+const SLOW_MS: i64 = 10_000;
 const WAIT: Duration = Duration::from_millis(50);
 
 impl Restore {
@@ -63,11 +66,13 @@ impl Restore {
             progress: None,
             stage: Stage::Committed,
             is_second: false,
+            has_warned: false,
         }
     }
 
     /// Does one bounded step.
     pub fn step<P: Port>(&mut self, shared: &Arc<Shared>, port: &mut P) -> Result<Restored, Refused> {
+        self.warn_if_slow(port.now());
         match &mut self.stage {
             Stage::Committed => {
                 let committed = match port.committed(self.partition, WAIT) {
@@ -91,6 +96,22 @@ impl Restore {
                 self.finish(shared, port)
             }
         }
+    }
+
+    /// Says once what a partition waits for that takes long.
+    fn warn_if_slow(&mut self, now: Instant) {
+        if self.has_warned || now.since(self.began_at) < SLOW_MS {
+            return;
+        }
+        self.has_warned = true;
+        let waits_for = match &self.stage {
+            Stage::Committed => {
+                "the group's committed offsets, which a predecessor's open transaction holds back"
+            }
+            Stage::Changelog { end: None, .. } => "the end of the changelog",
+            Stage::Changelog { .. } => "the rest of the changelog, or the bounds of the input",
+        };
+        tracing::warn!(partition = self.partition, waits_for, "taking the partition over takes long");
     }
 
     /// Reads some of the changelog, and says whether its end was reached.
