@@ -1,6 +1,7 @@
 //! The worker's transactional producer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -20,10 +21,18 @@ const SENDS_PER_SERVE: u32 = 512;
 /// How long a producer that is given up may take to abort.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Remembers that a record was not delivered.
+/// Remembers that a record of the transaction was not delivered. Reports of an earlier one's records may come
+/// after it has ended: each record carries the number of its own.
 struct Deliveries {
     base: Context,
+    transaction: AtomicUsize,
     failed: Mutex<Option<String>>,
+}
+
+impl Deliveries {
+    fn failed(&self) -> MutexGuard<'_, Option<String>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Deliveries {
@@ -37,13 +46,15 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, transaction: usize) {
         use rdkafka::Message;
-        if let Err((e, message)) = result {
+        if let Err((e, message)) = result
+            && transaction == self.transaction.load(Ordering::Relaxed)
+        {
             let text = format!("writing to `{}`: {}", message.topic(), error::text(e));
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+            self.failed().get_or_insert(text);
         }
     }
 }
@@ -96,7 +107,8 @@ impl Producer {
         self.producer = None;
         self.group = None;
         self.is_open = false;
-        let context = Deliveries { base: Context::new("producer", &self.trouble), failed: Mutex::new(None) };
+        let base = Context::new("producer", &self.trouble);
+        let context = Deliveries { base, transaction: AtomicUsize::new(0), failed: Mutex::new(None) };
         let producer = self.config.create_with_context(context);
         let producer = producer.map_err(|e| error::of_creation("creating the producer", &e))?;
         initialise(&producer)?;
@@ -107,7 +119,8 @@ impl Producer {
     /// Begins a transaction fenced by this metadata.
     pub fn begin(&mut self, group: Option<ffi::GroupMetadata>) -> Result<(), Error> {
         let producer = self.running()?;
-        producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        producer.context().transaction.fetch_add(1, Ordering::Relaxed);
+        producer.context().failed().take();
         producer.begin_transaction().map_err(|e| error::of_transaction("beginning a transaction", &e))?;
         self.group = group;
         self.is_open = true;
@@ -123,7 +136,8 @@ impl Producer {
     pub fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
         let (topic, partition) = self.destination(record.target)?;
         let producer = self.running()?;
-        let mut base = BaseRecord::<[u8], [u8]>::to(topic);
+        let transaction = producer.context().transaction.load(Ordering::Relaxed);
+        let mut base = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, transaction);
         base.partition = partition;
         base.key = record.key;
         base.payload = record.value;
@@ -183,7 +197,7 @@ impl Producer {
         let what = "committing a transaction";
         let producer = self.running()?;
         drain(producer, what, COMMIT_TIMEOUT)?;
-        if let Some(text) = producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(text) = producer.context().failed().take() {
             return Err(Error::Transaction(text));
         }
         producer.commit_transaction(COMMIT_TIMEOUT).map_err(|e| error::of_transaction(what, &e))?;
@@ -267,7 +281,7 @@ fn refused(what: &str, error: &KafkaError) -> Error {
 
 fn enqueue(
     producer: &BaseProducer<Deliveries>,
-    mut record: BaseRecord<'_, [u8], [u8]>,
+    mut record: BaseRecord<'_, [u8], [u8], usize>,
 ) -> Result<(), KafkaError> {
     let until = Instant::now() + TRANSACTION_TIMEOUT;
     loop {
