@@ -8,7 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Configs, Context, Trouble};
@@ -296,11 +296,11 @@ fn enqueue(
     }
 }
 
-/// Aborts. `abort_transaction` waits for delivery reports that only polling takes away, so the records are
-/// thrown away and waited for here first.
+/// Aborts. `abort_transaction` waits for delivery reports that only polling takes away, so they are waited for
+/// here first. Records are not purged: librdkafka 2.12.1 moves the idempotence base past purged ones only in
+/// its own purge of an abort (`rd_kafka_toppar_purge_queues`), and after any other the next transaction fails.
 fn abort(producer: &BaseProducer<Deliveries>, timeout: Duration) -> Result<(), Error> {
     let what = "aborting a transaction";
-    producer.purge(PurgeConfig::default().queue());
     drain(producer, what, timeout)?;
     producer.abort_transaction(timeout).map_err(|e| error::of_transaction(what, &e))
 }
