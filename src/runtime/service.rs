@@ -77,7 +77,11 @@ fn work<P: Port>(
 ) -> Result<(), Error> {
     let mut fenced_at: Option<Instant> = None;
     loop {
-        let port = connect(index, stop)?;
+        let port = match connect(index, stop) {
+            // Asked to end while its brokers were away, it has nothing to commit and no group to leave.
+            Err(Error::NotYet(_)) if stop.load(Ordering::Relaxed) => return Ok(()),
+            connected => connected?,
+        };
         match work_with(port, shared, index, stop) {
             Err(Error::Fenced(why)) if fenced_at.is_none_or(|at| FENCES_APART <= at.elapsed()) => {
                 tracing::warn!(worker = index, why, "the name was taken; taking it back once");
