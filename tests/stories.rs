@@ -40,6 +40,7 @@ struct Telling {
     decoder: Decoder,
     effects: Effects,
     offset: i64,
+    horizon: Instant,
 }
 
 impl Telling {
@@ -60,6 +61,7 @@ impl Telling {
             decoder: Decoder::new(decode::Settings { future_skew_max_ms: i64::MAX / 4, are_files: true }),
             effects: Effects::default(),
             offset: 0,
+            horizon: Instant::MIN,
         }
     }
 
@@ -92,9 +94,17 @@ impl Telling {
     fn advance(&mut self, until: &str) {
         let (until, _) = when(until);
         while let Some(due) = self.engine.next_due().filter(|due| *due <= until) {
-            while self.engine.advance(due, 100, &mut self.effects) {}
+            self.horizon = self.horizon.max(due);
+            while self.engine.advance(self.horizon, 100, &mut self.effects) {}
         }
-        while self.engine.advance(until, 100, &mut self.effects) {}
+        self.horizon = self.horizon.max(until);
+        while self.engine.advance(self.horizon, 100, &mut self.effects) {}
+    }
+
+    /// Another process takes over, and knows nothing yet.
+    fn hand_over(&mut self) {
+        self.engine.forget_horizon();
+        self.horizon = Instant::MIN;
     }
 
     #[track_caller]
@@ -525,6 +535,20 @@ fn a_deadline_that_moves_gets_a_new_breach_and_the_old_one_is_taken_back() {
     telling.hear("Mon 08:30 a lead-created event_id=first");
     telling.advance("Mon 10:40");
     telling.said("Mon 10:00 a first-response breached retracted\nMon 09:30 a first-response breached");
+}
+
+#[test]
+fn a_horizon_that_lags_behind_what_was_said_takes_nothing_back() {
+    let mut telling = Telling::new(FIRST_RESPONSE);
+    telling.hear("Mon 09:00 a lead-created");
+    telling.advance("Mon 10:00");
+    telling.said("Mon 10:00 a first-response breached");
+    telling.hand_over();
+    telling.hear("Mon 09:59 a lead-updated");
+    telling.advance("Mon 09:59:30");
+    telling.said("");
+    telling.advance("Mon 10:30");
+    telling.said("");
 }
 
 #[test]

@@ -512,7 +512,9 @@ fn missing(lead: &Lead, timeline: &Timeline, horizon: Instant) -> Vec<(Instant, 
 fn stale(lead: &Lead, timeline: &Timeline, horizon: Instant) -> Vec<usize> {
     let key = |clock: &Clock, step, date| (clock.started_at, clock.name, step, date);
     let reached = || steps(lead, timeline).filter(|(date, ..)| *date <= horizon);
-    let standing = lead.spoken.iter().enumerate().filter(|(_, spoken)| spoken.stands);
+    // What was spoken of later dates is not judged now: another process's clock may have been ahead.
+    let is_judged = |spoken: &Spoken| spoken.stands && spoken.date <= horizon;
+    let standing = lead.spoken.iter().enumerate().filter(|(_, spoken)| is_judged(spoken));
     if lead.spoken.len() <= SPOKEN_FEW {
         let is_there = |spoken: &Spoken| reached().any(|(date, step, c)| key(c, step, date) == spoken.key());
         return standing.filter(|(_, spoken)| !is_there(spoken)).map(|(place, _)| place).collect();
