@@ -655,18 +655,18 @@ fn leaders_that_live_answer_while_another_is_silent() {
     for ticket in 2..4 {
         worker.port.probe(ticket, &partitions);
         let all = answers(&mut worker.port, 12);
-        some_are_silent(&all, ticket);
+        the_living_answer(&all, ticket);
     }
     kafka.resume(1);
 }
 
-/// One answer for each place, of whom some have a log end and some do not.
-fn some_are_silent(all: &[Answer], ticket: u64) {
+/// One answer for each place, and log ends among them: a leader that is silent takes nobody's answer away. Once
+/// another leads in its place, all have one.
+fn the_living_answer(all: &[Answer], ticket: u64) {
     let places: std::collections::BTreeSet<_> = all.iter().map(|one| (one.topic, one.partition)).collect();
     assert_eq!((all.len(), places.len()), (12, 12), "{all:?}");
     assert!(all.iter().all(|one| one.ticket == ticket));
     assert!(all.iter().any(|one| one.end.is_ok()), "{all:?}");
-    assert!(all.iter().any(|one| one.end.is_err()), "{all:?}");
 }
 
 /// Not a promise but a figure: `cargo test --release --test it -- --ignored --nocapture records_a_second`.
