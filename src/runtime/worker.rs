@@ -134,11 +134,6 @@ impl<P: Port> Worker<P> {
         self.port.release(&partitions)
     }
 
-    /// The port, for a scenario to look at.
-    pub fn port(&self) -> &P {
-        &self.port
-    }
-
     /// Begins a transaction before anything is decided in it. Rule 3.
     fn begin(&mut self) -> Result<(), Error> {
         let has_tasks = self.partitions.values().any(|phase| matches!(phase, Phase::Live(_)));
@@ -281,13 +276,7 @@ impl<P: Port> Worker<P> {
     /// Every task is as it was before the transaction, and reads on from there. Rule 5.
     fn undo(&mut self) -> Result<(), Error> {
         self.shared.metrics.aborted();
-        for (partition, phase) in &mut self.partitions {
-            if let Phase::Live(task) = phase {
-                task.abort();
-                self.port.rewind(*partition, task.committed())?;
-            }
-        }
-        Ok(())
+        self.rewind_all()
     }
 
     /// Finds out how a transaction ended, once somebody can say. Rule 6.
@@ -324,11 +313,11 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// What was polled while the outcome was unknown was not applied: it is read again.
+    /// Every task is as it was committed, and reads on from there: also after a commit that had to be found
+    /// out, for what was polled meanwhile was not applied.
     fn rewind_all(&mut self) -> Result<(), Error> {
         for (partition, phase) in &mut self.partitions {
             if let Phase::Live(task) = phase {
-                // Tasks that the transaction did not carry have nothing to lose.
                 task.abort();
                 self.port.rewind(*partition, task.committed())?;
             }

@@ -137,11 +137,6 @@ impl Clock {
             None => Outcome::Open,
         }
     }
-
-    /// Whether it has breached by `horizon`.
-    pub fn is_breached(&self, horizon: Instant) -> bool {
-        self.outcome(horizon) == Outcome::Breached
-    }
 }
 
 /// What a lead's facts up to some instant come to.

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Position, Topic};
+use super::record::Position;
 use crate::sla::instant::Instant;
 use crate::sla::store::Lead;
 
@@ -50,13 +50,6 @@ pub struct Input {
     pub id: Option<String>,
     /// The next record to read.
     pub position: Position,
-}
-
-impl Progress {
-    /// The place of an input topic.
-    pub fn position(&self, topic: Topic) -> Option<Position> {
-        self.inputs.get(usize::from(topic)).map(|input| input.position)
-    }
 }
 
 /// What a record says.
