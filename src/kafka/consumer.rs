@@ -121,6 +121,8 @@ pub struct Group {
     /// Partitions that are no longer read and still assigned, because nobody asked for them.
     aside: BTreeSet<Partition>,
     owed: Owed,
+    /// Whether records are held back.
+    is_held: bool,
 }
 
 impl Group {
@@ -145,6 +147,7 @@ impl Group {
             taken: BTreeMap::new(),
             aside: BTreeSet::new(),
             owed: Owed::Nothing,
+            is_held: false,
         })
     }
 
@@ -179,6 +182,15 @@ impl Group {
         }
         self.hand_rebalance(sink);
         Ok(())
+    }
+
+    /// As [`crate::runtime::port::Port::hold`].
+    pub fn hold(&mut self, is_held: bool) -> Result<(), Error> {
+        self.is_held = is_held;
+        let mut list = TopicPartitionList::new();
+        self.taken.keys().for_each(|partition| self.name(&mut list, *partition));
+        let done = if is_held { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        done.map_err(|e| local("holding records back", &e))
     }
 
     fn hand_rebalance(&mut self, sink: &mut dyn FnMut(Polled<'_>)) {
@@ -266,7 +278,7 @@ impl Group {
         self.wait_until_stopped(partition)?;
         self.assign(&self.list(partition, from)?, "beginning to read a partition")?;
         self.taken.insert(partition, from.to_vec());
-        Ok(())
+        if self.is_held { self.hold(true) } else { Ok(()) }
     }
 
     /// Waits until a partition that was released has really stopped: until then its position is the old one.

@@ -10,15 +10,15 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Configs, Context, Trouble, serve};
 use super::{KafkaSettings, LOOKUP_TIMEOUT, error, ffi};
-use crate::runtime::port::{Bounds, Error, LogEnd, Partition};
+use crate::runtime::port::{Bounds, Error, Partition};
 
 /// A client without a group; it may be asked from several threads.
 pub struct Lookup {
     client: BaseConsumer<Context>,
 }
 
-/// What was asked about, and what came back.
-pub type Found = BTreeMap<(String, Partition), Result<LogEnd, String>>;
+/// What was asked about, and what came back: an offset and the leader epoch.
+pub type Found = BTreeMap<(String, Partition), Result<(i64, i32), String>>;
 
 impl Lookup {
     pub fn new(settings: &KafkaSettings, trouble: &Arc<Trouble>) -> Result<Lookup, Error> {
@@ -52,7 +52,7 @@ impl Lookup {
         let asked: Vec<_> = topics.iter().map(|topic| (topic.as_str(), partition)).collect();
         let first = self.all(&asked, Offset::Beginning)?;
         let end = self.all(&asked, Offset::End)?;
-        Ok(first.into_iter().zip(end).map(|(first, end)| Bounds { first, end }).collect())
+        Ok(first.into_iter().zip(end).map(|(first, end)| Bounds { first, end, topic_id: None }).collect())
     }
 
     /// The leader of each partition of a topic, where it has one.
@@ -86,7 +86,7 @@ impl Lookup {
         asked
             .iter()
             .map(|(topic, partition)| match found.get(&((*topic).to_owned(), *partition)) {
-                Some(Ok(end)) => Ok(end.offset),
+                Some(Ok((offset, _))) => Ok(*offset),
                 Some(Err(reason)) => Err(Error::NotYet(format!("{}: {reason}", what()))),
                 None => Err(Error::NotYet(format!("{}: no answer", what()))),
             })
@@ -99,10 +99,10 @@ fn named(asked: &[(&str, Partition)]) -> String {
     names.join(", ")
 }
 
-fn answer(entry: &ffi::Entry<'_>) -> Result<LogEnd, String> {
+fn answer(entry: &ffi::Entry<'_>) -> Result<(i64, i32), String> {
     match entry.error {
         Some(code) => Err(code.to_string()),
         None if entry.offset < 0 => Err(Code::NoOffset.to_string()),
-        None => Ok(LogEnd { offset: entry.offset, leader_epoch: entry.leader_epoch }),
+        None => Ok((entry.offset, entry.leader_epoch)),
     }
 }

@@ -8,7 +8,7 @@ use super::changelog::Changelogs;
 use super::client::Trouble;
 use super::consumer::Group;
 use super::lookup::Lookup;
-use super::probe::{Probes, wall_clock};
+use super::probe::{Probes, boot_clock_ms, wall_clock};
 use super::producer::Producer;
 use crate::runtime::port::{
     Answer, Bounds, Committed, Error, KeysAndValues, Offsets, Outgoing, Partition, Polled, Port, Position,
@@ -54,13 +54,25 @@ impl KafkaPort {
     fn changelog_bounds(&self, partition: Partition) -> Result<Bounds, Error> {
         let topic = [self.changelogs.topic().to_owned()];
         let bounds = self.lookup.bounds(&topic, partition)?;
-        bounds.first().copied().ok_or_else(|| Error::NotYet("no answer about the changelog".into()))
+        bounds.into_iter().next().ok_or_else(|| Error::NotYet("no answer about the changelog".into()))
     }
 }
 
 impl Port for KafkaPort {
     fn now(&self) -> Instant {
         wall_clock()
+    }
+
+    fn uptime_ms(&self) -> i64 {
+        boot_clock_ms()
+    }
+
+    fn clock_lead_ms(&self) -> Option<i64> {
+        None
+    }
+
+    fn hold(&mut self, is_held: bool) -> Result<(), Error> {
+        self.group.hold(is_held)
     }
 
     fn poll(&mut self, wait: Duration, max: usize, sink: &mut dyn FnMut(Polled<'_>)) -> Result<(), Error> {

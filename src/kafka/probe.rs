@@ -11,7 +11,7 @@ use rdkafka::Offset;
 use super::client::Trouble;
 use super::lookup::{Found, Lookup};
 use super::{KafkaSettings, PROBE_TIMEOUT, error};
-use crate::runtime::port::{Answer, Error, LogEnd, Partition, Topic};
+use crate::runtime::port::{Answer, Error, LogEnd, Partition, SecondOpinion, Topic};
 use crate::sla::instant::Instant as Clock;
 
 /// How long leaders are asked one by one after a question to all of them failed.
@@ -24,6 +24,12 @@ const LEADERS_TIMEOUT: Duration = Duration::from_millis(500);
 pub fn wall_clock() -> Clock {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Clock::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Milliseconds since the machine started, its sleep included.
+pub fn boot_clock_ms() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }
 
 /// The worker's end of the two channels.
@@ -175,7 +181,7 @@ impl Prober {
         ticket: u64,
         asked_at: Clock,
         places: &[Place],
-        end: impl Fn(&str, Place) -> Result<LogEnd, String>,
+        end: impl Fn(&str, Place) -> Result<(i64, i32), String>,
     ) {
         for place in places {
             let answer = Answer {
@@ -183,7 +189,13 @@ impl Prober {
                 asked_at,
                 partition: place.1,
                 topic: place.0,
-                end: end(self.name(*place), *place),
+                end: end(self.name(*place), *place).map(|(offset, leader_epoch)| LogEnd {
+                    offset,
+                    leader_epoch,
+                    second_opinion: SecondOpinion::OnlyBroker,
+                    topic_id: None,
+                    partitions: None,
+                }),
             };
             if self.answered.send(answer).is_err() {
                 return;

@@ -4,6 +4,7 @@
 //! answers, delays them and deposes leaders. Every call belongs to one worker thread and none is called
 //! from inside another. Offsets always mean the next record to read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sla::instant::Instant;
@@ -14,8 +15,18 @@ pub type KeysAndValues<'a> = &'a mut dyn FnMut(Option<&[u8]>, Option<&[u8]>);
 
 /// What one worker asks of Kafka.
 pub trait Port {
-    /// The local wall clock.
+    // Clocks.
+
+    /// The local wall clock, which may be set.
     fn now(&self) -> Instant;
+
+    /// Milliseconds on a clock that nobody sets and that goes on while the machine sleeps.
+    fn uptime_ms(&self) -> i64;
+
+    /// By how many milliseconds at least the local wall clock leads the brokers', as the append times of this
+    /// worker's own changelog records show; negative where it lags behind. `None` before the first and where
+    /// the changelog topic does not keep append times. Rule H4.
+    fn clock_lead_ms(&self) -> Option<i64>;
 
     // The consumer group.
 
@@ -33,6 +44,9 @@ pub trait Port {
     /// Begins to read a partition of every input topic, at these positions, one for each topic in order.
     fn take(&mut self, partition: Partition, from: &[Position]) -> Result<(), Error>;
 
+    /// Stops handing over records, or goes on; events of the group come all the same.
+    fn hold(&mut self, is_held: bool) -> Result<(), Error>;
+
     /// Moves a partition that is being read to these positions.
     fn rewind(&mut self, partition: Partition, to: &[Position]) -> Result<(), Error>;
 
@@ -47,7 +61,7 @@ pub trait Port {
     /// a predecessor's open transaction to end. [`Error::NotYet`] while one is open or nobody answers.
     fn committed(&mut self, partition: Partition, wait: Duration) -> Result<Vec<Option<Committed>>, Error>;
 
-    /// First and end offset of each input topic's partition.
+    /// First and end offset of each input topic's partition, as its leader has them.
     fn bounds(&mut self, partition: Partition) -> Result<Vec<Bounds>, Error>;
 
     /// The changelog's end (high watermark, read_uncommitted), and begins to read it from its start,
@@ -125,12 +139,14 @@ pub struct Committed {
 }
 
 /// First offset still in a log, and its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     /// The first offset still there.
     pub first: i64,
     /// The next offset to be written.
     pub end: i64,
+    /// The topic's id, where the cluster gives one: another under the same name is another log.
+    pub topic_id: Option<Arc<str>>,
 }
 
 /// Where a record goes.
@@ -185,13 +201,32 @@ pub struct Answer {
     pub end: Result<LogEnd, String>,
 }
 
-/// The end of a log as its leader has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The end of a log as its leader has it, and what others said after that.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEnd {
     /// The next offset to be written, whatever is committed.
     pub offset: i64,
     /// The leader epoch of the answer, or -1 where it is not known.
     pub leader_epoch: i32,
+    /// Whether it was the leader that answered: a deposed one does not know that it is. Rule H2.
+    pub second_opinion: SecondOpinion,
+    /// The topic's id, where the cluster gives one: another under the same name is another log.
+    pub topic_id: Option<Arc<str>>,
+    /// How many partitions the topic has, where somebody said.
+    pub partitions: Option<i32>,
+}
+
+/// What another broker said of who leads, asked after the leader had answered. Rule H2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondOpinion {
+    /// The cluster has one broker, which nobody can depose.
+    OnlyBroker,
+    /// Another broker names the same leader.
+    Same,
+    /// Another broker names another leader, or none.
+    Other,
+    /// No other broker answered.
+    None,
 }
 
 /// Why something asked of Kafka did not happen.

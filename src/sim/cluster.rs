@@ -13,7 +13,7 @@ use super::group::Group;
 use super::log::{Entry, Log, Payload};
 use super::seeds;
 use super::transactions::{OffsetWrite, Producer, Transactions};
-use crate::runtime::port::{Answer, Partition, Target, Topic};
+use crate::runtime::port::{Answer, LogEnd, Partition, SecondOpinion, Target, Topic};
 use crate::sla::instant::Instant;
 
 /// How many lines of the trace are kept.
@@ -278,11 +278,18 @@ impl Cluster {
         let rate = self.faults.probe_error;
         let end = match hit(&mut self.rng, rate) {
             true => Err("the leader is not to be reached".to_owned()),
-            false => Ok(self.log(TopicName::Input(answer.topic), answer.partition).leader_end()),
+            false => Ok(self.log_end(answer.topic, answer.partition)),
         };
         answer.end = end;
         let delay = self.draw(0..=400) * self.draw(0..=1);
         self.later(delay, Later::Answered { client, answer });
+    }
+
+    fn log_end(&mut self, topic: Topic, partition: Partition) -> LogEnd {
+        let (offset, leader_epoch) = self.log(TopicName::Input(topic), partition).leader_end();
+        let partitions = Some(self.shape.partitions);
+        let second_opinion = SecondOpinion::OnlyBroker;
+        LogEnd { offset, leader_epoch, second_opinion, topic_id: None, partitions }
     }
 
     /// A new consumer, not in the group yet.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::runtime::port::{Bounds, LogEnd, Position};
+use crate::runtime::port::{Bounds, Position};
 use crate::sla::instant::Instant;
 
 /// Tombstones survive compaction for so long: `delete.retention.ms`, 24 h by default.
@@ -104,12 +104,12 @@ impl Log {
 
     /// First offset and end.
     pub fn bounds(&self) -> Bounds {
-        Bounds { first: self.first, end: self.end }
+        Bounds { first: self.first, end: self.end, topic_id: None }
     }
 
-    /// The end as the leader gives it to a read_uncommitted asker.
-    pub fn leader_end(&self) -> LogEnd {
-        LogEnd { offset: self.end, leader_epoch: self.leader_epoch }
+    /// The end and the leader epoch, as the leader gives them to a read_uncommitted asker.
+    pub fn leader_end(&self) -> (i64, i32) {
+        (self.end, self.leader_epoch)
     }
 
     /// Whether a reader may stand at this offset: elsewhere the broker says OFFSET_OUT_OF_RANGE.

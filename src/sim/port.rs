@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::cluster::{Later, Shared, TopicName};
+use super::cluster::{BEGINNING, Later, Shared, TopicName};
 use super::faults::{Fate, Risk, hit};
 use super::group::Event;
 use super::log::{Entry, Headers, Payload};
@@ -44,6 +44,7 @@ pub struct SimPort {
     name: String,
     skew_ms: i64,
     dead: bool,
+    is_held: bool,
     producer: Producer,
     local: Local,
     /// Records that the client has not sent to the broker yet.
@@ -69,6 +70,7 @@ impl SimPort {
             name,
             skew_ms,
             dead: false,
+            is_held: false,
             producer,
             local: Local::Idle,
             queue: Vec::new(),
@@ -280,13 +282,27 @@ impl Port for SimPort {
         self.cluster.borrow().now().plus(self.skew_ms)
     }
 
+    fn uptime_ms(&self) -> i64 {
+        self.cluster.borrow().now().since(BEGINNING)
+    }
+
+    fn clock_lead_ms(&self) -> Option<i64> {
+        None
+    }
+
+    fn hold(&mut self, is_held: bool) -> Result<(), Error> {
+        let fate = self.enter("hold", Risk::Local)?;
+        self.is_held = is_held;
+        self.leave(fate, ())
+    }
+
     fn poll(&mut self, _wait: Duration, max: usize, sink: &mut dyn FnMut(Polled<'_>)) -> Result<(), Error> {
         let fate = self.enter("poll", Risk::Local)?;
         if let Some(event) = self.next_event() {
             sink(event);
             return self.leave(fate, ());
         }
-        let (fetched, out_of_range) = self.fetch(max);
+        let (fetched, out_of_range) = if self.is_held { (Vec::new(), false) } else { self.fetch(max) };
         if out_of_range {
             sink(Polled::OutOfRange);
         }
