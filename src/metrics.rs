@@ -228,7 +228,7 @@ impl Metrics {
 
     /// A clock got its outcome.
     pub fn clock_closed(&self, policy: &str, objective: &str, step: Step) {
-        if matches!(step, Step::Met | Step::Breached | Step::Cancelled) {
+        if matches!(step, Step::Met | Step::Breached | Step::Cancelled | Step::Undecidable) {
             self.clocks.clocks_closed.with_label_values(&[policy, objective, step.as_str()]).inc();
         }
     }

@@ -107,6 +107,12 @@ impl Telling {
         self.horizon = Instant::MIN;
     }
 
+    /// Finds that records were lost.
+    fn lose(&mut self, at: &str) {
+        self.engine.lose(when(at).0);
+        self.engine.forget_horizon();
+    }
+
     #[track_caller]
     fn said(&mut self, expected: &str) {
         let outputs = std::mem::take(&mut self.effects.outputs);
@@ -586,4 +592,100 @@ fn a_lead_whose_facts_come_late_waits_until_their_arrival_is_proven() {
     telling.said("");
     telling.advance("Mon 11:00");
     telling.said("Mon 10:00 b first-response breached");
+}
+
+// H6: records were lost before they were read.
+
+const REPLIES: &str = "
+pipeline: {open: [new, working], won: [won], lost: [lost]}
+policies:
+  - name: everyone
+    objectives:
+      first-response: {start: created, stop: contacted, within: 1h}
+      next-reply: {start: {contacted: {direction: inbound}}, stop: contacted, within: 1h}
+";
+
+#[test]
+fn what_was_open_when_records_were_lost_is_undecidable_and_never_breached() {
+    let mut telling = Telling::new(REPLIES);
+    telling.hear("Mon 09:00 due lead-created\nMon 10:00 open lead-created\nMon 11:00 later lead-created");
+    telling.advance("Mon 09:30");
+    telling.lose("Mon 10:30");
+    telling.advance("Mon 10:29");
+    telling.said("");
+    telling.advance("Mon 12:30");
+    telling.said(
+        "Mon 10:30 due first-response undecidable
+         Mon 10:30 open first-response undecidable
+         Mon 12:00 later first-response breached",
+    );
+}
+
+#[test]
+fn a_breach_that_was_proven_before_the_loss_stands_and_is_resolved() {
+    let mut telling = Telling::new(REPLIES);
+    telling.hear("Mon 09:00 a lead-created");
+    telling.advance("Mon 10:10");
+    telling.said("Mon 10:00 a first-response breached");
+    telling.hand_over();
+    telling.lose("Mon 10:30");
+    telling.hear("Mon 10:40 a contacted");
+    telling.advance("Mon 12:00");
+    telling.said("Mon 10:40 a first-response resolved");
+}
+
+#[test]
+fn an_answer_in_time_that_is_found_after_the_loss_counts() {
+    let mut telling = Telling::new(REPLIES);
+    telling.hear("Mon 09:00 a lead-created\nMon 09:00 b lead-created");
+    telling.lose("Mon 09:30");
+    telling.hear("Mon 09:20 a contacted\nMon 09:40 b contacted");
+    telling.advance("Mon 12:00");
+    telling.said("Mon 09:20 a first-response met\nMon 09:30 b first-response undecidable");
+}
+
+#[test]
+fn a_lead_first_seen_after_the_loss_is_undecidable_as_far_as_it_began_before() {
+    let mut telling = Telling::new(REPLIES);
+    telling.lose("Mon 09:30");
+    telling.hear(
+        "Mon 09:00 a lead-created
+         Mon 09:31 b lead-created
+         Mon 09:10 c contacted direction=inbound
+         Mon 09:40 c contacted direction=inbound",
+    );
+    telling.advance("Mon 12:00");
+    telling.said(
+        "Mon 09:30 a first-response undecidable
+         Mon 09:30 c next-reply undecidable
+         Mon 10:31 b first-response breached
+         Mon 10:40 c next-reply breached",
+    );
+}
+
+#[test]
+fn what_is_undecidable_is_said_once_and_taken_back_by_proof() {
+    let mut telling = Telling::new(REPLIES);
+    telling.hear("Mon 09:00 a lead-created");
+    telling.lose("Mon 09:30");
+    telling.advance("Mon 09:30");
+    telling.said("Mon 09:30 a first-response undecidable");
+    telling.hand_over();
+    telling.lose("Mon 09:50");
+    telling.advance("Mon 10:00");
+    telling.said("");
+    telling.hear("Mon 09:20 a contacted");
+    telling.advance("Mon 12:00");
+    telling.said("Mon 09:30 a first-response undecidable retracted\nMon 09:20 a first-response met");
+}
+
+#[test]
+fn a_loss_that_was_not_committed_did_not_happen() {
+    let mut telling = Telling::new(REPLIES);
+    telling.hear("Mon 09:00 a lead-created");
+    telling.engine.store_mut().commit();
+    telling.lose("Mon 09:30");
+    telling.engine.store_mut().abort();
+    telling.advance("Mon 12:00");
+    telling.said("Mon 10:00 a first-response breached");
 }

@@ -91,7 +91,7 @@ fn write(
         ended_at: end.map(|end| end.at),
         outcome: outcome.as_str(),
         breached_at: is_breached.then_some(clock.due_at),
-        resolved_at: end.filter(|end| is_breached && end.is_stop).map(|end| end.at),
+        resolved_at: end.filter(|end| is_breached && end.is_stop()).map(|end| end.at),
         counted_ms: policies.counted_ms(objective, clock.started_at, end.map_or(until, |end| end.at)),
         paused_ms: 0,
         step: None,

@@ -90,6 +90,8 @@ impl Figures {
             Step::Cancelled => tally.row.cancelled += 1,
             Step::Resolved => tally.row.resolved += 1,
             Step::Ended | Step::Breached => tally.row.ended += 1,
+            // Files have no gaps.
+            Step::Undecidable => {}
         }
         if let (Step::Met | Step::Resolved, Some(end), Some(histogram)) =
             (step, &clock.end, &mut tally.response_ms)

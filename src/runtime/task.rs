@@ -288,7 +288,7 @@ impl Task {
 
     fn target_of(&self, output: &Output) -> Option<Target> {
         match output.step {
-            Step::Breached | Step::Resolved | Step::Ended => Some(Target::Breaches),
+            Step::Breached | Step::Resolved | Step::Ended | Step::Undecidable => Some(Target::Breaches),
             Step::Met | Step::Cancelled => self.shared.writes_outcomes.then_some(Target::Outcomes),
         }
     }
@@ -489,7 +489,7 @@ fn report_output(shared: &Shared, output: &Output, now: Instant) {
     let promise = policy.objectives.iter().find(|promise| promise.name == output.name);
     let severity = promise.and_then(|promise| promise.severity.as_deref()).unwrap_or_default();
     let metrics = &shared.metrics;
-    if matches!(output.step, Step::Breached | Step::Resolved | Step::Ended) {
+    if matches!(output.step, Step::Breached | Step::Resolved | Step::Ended | Step::Undecidable) {
         let is_retraction = matches!(output.saying, Saying::Retracted { .. });
         let transition = if is_retraction { "retracted" } else { output.step.as_str() };
         metrics.breach_written(&policy.name, name, severity, transition);

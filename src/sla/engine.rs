@@ -9,7 +9,7 @@ use super::identity::{OutputId, Said};
 use super::instant::Instant;
 use super::policy::Rules;
 use super::store::{Lead, OpenClock, OpenState, RejectedAt, Spoken, Store};
-use super::timeline::{Clock, Context, Step, Timeline, derive};
+use super::timeline::{Clock, Context, Gap, Step, Timeline, derive};
 
 /// Limits and windows of the engine.
 #[derive(Debug, Clone, Copy)]
@@ -192,6 +192,19 @@ impl Engine {
         self.store.mark_unplanned(slot);
     }
 
+    /// Records were lost before they were read, as was found now. What is open and was not proven by then is
+    /// undecidable; the record of it goes with the offsets that skip the gap. Rule H6.
+    pub fn lose(&mut self, now: Instant) -> Gap {
+        // Whatever was spoken was proven, also by a predecessor whose horizon nobody knows any more.
+        let spoken = self.store.slots().flat_map(|slot| &self.store.lead(slot).spoken);
+        let spoken_until = spoken.map(|spoken| spoken.date).max();
+        let proven_until = self.horizon.max(spoken_until).unwrap_or(Instant::MIN);
+        let after_last = self.store.gaps().last().map(|gap| gap.at.plus(1));
+        let gap = Gap { at: after_last.max(Some(now)).unwrap_or(now), proven_until };
+        self.store.add_gap(gap);
+        gap
+    }
+
     /// Restoring has ended: leads whose facts came late wait from now. Rule H8.
     pub fn restored(&mut self, forgotten_until: Instant, now: Instant) {
         self.store.restored(forgotten_until);
@@ -251,7 +264,7 @@ impl Engine {
 
     fn timeline(&self, slot: u32) -> Timeline {
         let lead = self.store.lead(slot);
-        derive(&self.rules, lead.base.as_deref(), lead.facts.as_slice())
+        derive(&self.rules, self.store.gaps(), lead.base.as_deref(), lead.facts.as_slice())
     }
 
     /// Speaks what is due of one lead, then plans what comes next.
@@ -371,7 +384,7 @@ impl Engine {
     /// When a lead with nothing more to say leaves. Rule H10.
     fn leaves_at(&self, slot: u32, timeline: &Timeline) -> Option<Instant> {
         let lead = self.store.lead(slot);
-        let is_running = timeline.course.running().next().is_some();
+        let is_running = timeline.course.running().any(Clock::is_running);
         let is_known = lead.base.is_some() || !lead.facts.as_slice().is_empty();
         let is_over = timeline.course.is_over(&self.rules.policies.pipeline) || !is_known;
         let retention_ms = if is_over && !is_running {
@@ -389,7 +402,7 @@ impl Engine {
     }
 
     fn forget(&mut self, slot: u32, timeline: &Timeline, effects: &mut Effects) {
-        effects.abandoned += usize::from(timeline.course.running().next().is_some());
+        effects.abandoned += usize::from(timeline.course.running().any(Clock::is_running));
         let lead = self.store.lead(slot);
         let last = lead.facts.as_slice().last().map_or(lead.folded_until, |fact| fact.time);
         self.store.forgotten_until = self.store.forgotten_until.max(last);
@@ -423,7 +436,8 @@ impl Engine {
     /// Folds the first facts of a lead.
     fn fold(&mut self, slot: u32, count: usize) {
         let lead = self.store.lead(slot);
-        let timeline = derive(&self.rules, lead.base.as_deref(), &lead.facts.as_slice()[..count]);
+        let facts = &lead.facts.as_slice()[..count];
+        let timeline = derive(&self.rules, self.store.gaps(), lead.base.as_deref(), facts);
         self.fold_into(slot, count, timeline);
     }
 
@@ -537,11 +551,11 @@ fn next_step(lead: &Lead, timeline: &Timeline) -> Option<Instant> {
 fn open_clocks(lead: &Lead, timeline: &Timeline) -> Vec<OpenClock> {
     let open = |clock: &Clock| {
         let (date, step) = clock.steps().next()?;
-        let state = match (lead.stands(clock, step, date), &clock.end) {
-            (true, Some(_)) => return None,
-            (true, None) => OpenState::Overdue,
-            (false, None) => OpenState::OnTrack,
-            (false, Some(_)) => OpenState::Ending,
+        let state = match (lead.stands(clock, step, date), clock.is_running()) {
+            (true, false) => return None,
+            (true, true) => OpenState::Overdue,
+            (false, true) => OpenState::OnTrack,
+            (false, false) => OpenState::Ending,
         };
         let &Clock { policy, objective, started_at, due_at, .. } = clock;
         Some(OpenClock { policy, objective, started_at, due_at, state })

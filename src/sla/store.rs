@@ -12,7 +12,7 @@ use super::agenda::Agenda;
 use super::fact::Facts;
 use super::instant::Instant;
 use super::policy::NameId;
-use super::timeline::{Clock, Course, Step};
+use super::timeline::{Clock, Course, Gap, Step};
 
 /// What is kept of one lead.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,6 +158,10 @@ pub struct Store {
     unplanned: Vec<u32>,
     /// The latest fact of any lead forgotten. Rule F10.
     pub forgotten_until: Instant,
+    /// When records were lost before they were read, in order. Rule H6.
+    gaps: Vec<Gap>,
+    /// How many of them are committed.
+    gaps_committed: usize,
     transaction: u64,
     touched: Vec<Touched>,
     /// Whether transactions are remembered at all.
@@ -190,6 +194,8 @@ impl Default for Store {
             agenda: Agenda::default(),
             unplanned: Vec::new(),
             forgotten_until: Instant::MIN,
+            gaps: Vec::new(),
+            gaps_committed: 0,
             transaction: 1,
             touched: Vec::new(),
             is_transactional: true,
@@ -368,7 +374,7 @@ impl Store {
 
     /// Whether the transaction changed anything.
     pub fn is_touched(&self) -> bool {
-        !self.touched.is_empty()
+        !self.touched.is_empty() || self.gaps_committed < self.gaps.len()
     }
 
     /// The transaction was committed: what it did stays.
@@ -376,6 +382,7 @@ impl Store {
         self.touched.clear();
         self.transaction += 1;
         self.forgotten_before = self.forgotten_until;
+        self.gaps_committed = self.gaps.len();
     }
 
     /// The transaction was aborted: every lead it touched is as it was before.
@@ -385,6 +392,45 @@ impl Store {
         for touched in std::mem::take(&mut self.touched).into_iter().rev() {
             self.restore(&touched.id, touched.before);
         }
+        if self.gaps_committed < self.gaps.len() {
+            self.gaps.truncate(self.gaps_committed);
+            self.mark_all_unplanned();
+        }
+    }
+
+    /// When records were lost before they were read, in order. Rule H6.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
+    /// The gaps that the transaction added.
+    pub fn gaps_added(&self) -> &[Gap] {
+        &self.gaps[self.gaps_committed..]
+    }
+
+    /// Puts a gap in as the changelog has it.
+    pub fn restore_gap(&mut self, gap: Gap) {
+        let place = self.gaps.partition_point(|known| known.at < gap.at);
+        if self.gaps.get(place).is_none_or(|known| known.at != gap.at) {
+            self.gaps.insert(place, gap);
+        }
+        self.gaps_committed = self.gaps.len();
+    }
+
+    /// Records were lost: every lead must be looked at, for what was open is undecidable. Rule H6.
+    pub fn add_gap(&mut self, gap: Gap) {
+        self.gaps.push(gap);
+        let decided = |slot: &u32| !self.lead(*slot).decided.is_empty();
+        let slots: Vec<u32> = self.slots().filter(decided).collect();
+        for slot in slots {
+            self.touch(slot).decided.iter_mut().for_each(|clock| clock.note_gap(&[gap]));
+        }
+        self.mark_all_unplanned();
+    }
+
+    fn mark_all_unplanned(&mut self) {
+        let slots: Vec<u32> = self.slots().collect();
+        slots.into_iter().for_each(|slot| self.mark_unplanned(slot));
     }
 
     /// Restoring has ended.

@@ -34,6 +34,17 @@ pub struct Clock {
     pub is_hand_off: bool,
     /// The fact that started it.
     pub start_fact: Fact,
+    /// The first gap in the log at or after its start, if there is one. Rule H6.
+    pub gap: Option<Gap>,
+}
+
+/// Records were lost before they were read: of what was open at this moment nothing can be proven. Rule H6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// When the loss was found.
+    pub at: Instant,
+    /// What is dated at or before this was known before anything was lost.
+    pub proven_until: Instant,
 }
 
 /// When and how a clock stopped running.
@@ -41,12 +52,30 @@ pub struct Clock {
 pub struct End {
     /// The date of the fact that ended it.
     pub at: Instant,
-    /// Whether that fact was its stop; else the lead ended, left the stages of `while` or started it anew.
-    pub is_stop: bool,
+    /// Why it did.
+    pub why: EndKind,
     /// Who had the lead, and where it was.
     pub context: Arc<Context>,
     /// The fact itself; `None` where the clock was satisfied before it started.
     pub fact: Option<Fact>,
+}
+
+/// Why a clock stopped running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndKind {
+    /// A fact was its stop.
+    Stop,
+    /// The lead ended, left the stages of `while`, or started the objective anew. Rules T2 and T10.
+    End,
+    /// What would have stopped it may be among records that were lost. Rule H6.
+    Loss,
+}
+
+impl End {
+    /// Whether a stop was what ended it.
+    pub fn is_stop(&self) -> bool {
+        self.why == EndKind::Stop
+    }
 }
 
 /// Who has a lead and where it is. Rule T18.
@@ -74,6 +103,8 @@ pub enum Step {
     Resolved,
     /// Ended with the breach standing.
     Ended,
+    /// Open when records were lost before they were read. Rule H6.
+    Undecidable,
 }
 
 impl Step {
@@ -85,6 +116,7 @@ impl Step {
             Step::Breached => "breached",
             Step::Resolved => "resolved",
             Step::Ended => "ended",
+            Step::Undecidable => "undecidable",
         }
     }
 }
@@ -98,6 +130,8 @@ pub enum Outcome {
     Breached,
     /// Ended in time without a stop.
     Cancelled,
+    /// Open when records were lost before they were read. Rule H6.
+    Undecidable,
     /// Running, and not due.
     Open,
 }
@@ -109,23 +143,50 @@ impl Outcome {
             Outcome::Met => "met",
             Outcome::Breached => "breached",
             Outcome::Cancelled => "cancelled",
+            Outcome::Undecidable => "undecidable",
             Outcome::Open => "open",
         }
     }
 }
 
 impl Clock {
-    /// Its dated steps in order; of a running clock also the breach to come. Rules T4, T5 and T10.
+    /// Its dated steps in order; of a running clock also the breach to come. Rules T4, T5, T10 and H6.
     pub fn steps(&self) -> impl Iterator<Item = (Instant, Step)> {
         let breach = (self.due_at, Step::Breached);
-        let (first, second) = match &self.end {
-            None => (breach, None),
-            Some(end) if end.at <= self.due_at => {
-                ((end.at, if end.is_stop { Step::Met } else { Step::Cancelled }), None)
+        let (first, second) = match (self.undecidable_at(), &self.end) {
+            (Some(at), _) => ((at, Step::Undecidable), None),
+            (None, None) => (breach, None),
+            (None, Some(end)) if end.at <= self.due_at => {
+                ((end.at, if end.is_stop() { Step::Met } else { Step::Cancelled }), None)
             }
-            Some(end) => (breach, Some((end.at, if end.is_stop { Step::Resolved } else { Step::Ended }))),
+            (None, Some(end)) => {
+                (breach, Some((end.at, if end.is_stop() { Step::Resolved } else { Step::Ended })))
+            }
         };
         std::iter::once(first).chain(second)
+    }
+
+    /// When it became undecidable: at the first gap after its start, unless its breach was proven before the
+    /// loss or it is known to have ended in time by then. Rule H6.
+    fn undecidable_at(&self) -> Option<Instant> {
+        let gap = self.gap?;
+        let is_proven = self.due_at <= gap.proven_until;
+        let has_ended = self
+            .end
+            .as_ref()
+            .is_some_and(|end| end.why != EndKind::Loss && end.at <= self.due_at && end.at <= gap.at);
+        (!is_proven && !has_ended).then_some(gap.at)
+    }
+
+    /// Whether it has neither ended nor become undecidable.
+    pub fn is_running(&self) -> bool {
+        self.end.is_none() && self.undecidable_at().is_none()
+    }
+
+    /// Notes the first gap at or after its start.
+    pub fn note_gap(&mut self, gaps: &[Gap]) {
+        let first = || gaps.iter().find(|gap| self.started_at <= gap.at).copied();
+        self.gap = self.gap.or_else(first);
     }
 
     /// What became of it by `horizon`.
@@ -133,6 +194,7 @@ impl Clock {
         match self.steps().find(|(date, _)| *date <= horizon) {
             Some((_, Step::Met)) => Outcome::Met,
             Some((_, Step::Cancelled)) => Outcome::Cancelled,
+            Some((_, Step::Undecidable)) => Outcome::Undecidable,
             Some(_) => Outcome::Breached,
             None => Outcome::Open,
         }
@@ -190,13 +252,23 @@ impl Timeline {
     pub fn clocks(&self) -> impl Iterator<Item = &Clock> {
         self.ended.iter().chain(self.course.running())
     }
+
+    fn note_gaps(&mut self, gaps: &[Gap]) {
+        if !gaps.is_empty() {
+            self.course.running.iter_mut().for_each(|clock| clock.note_gap(gaps));
+        }
+    }
 }
 
-/// Derives a lead's timeline from the course its folded facts came to and the facts since. Rule T1.
-pub fn derive(rules: &Rules, base: Option<&Course>, facts: &[Fact]) -> Timeline {
+/// Derives a lead's timeline from the course its folded facts came to and the facts since, read from a log
+/// with these gaps in the order of their dates. Rules T1 and H6.
+pub fn derive(rules: &Rules, gaps: &[Gap], base: Option<&Course>, facts: &[Fact]) -> Timeline {
     let mut timeline = Timeline { ended: Vec::new(), course: base.cloned().unwrap_or_default() };
+    timeline.note_gaps(gaps);
     for instant in facts.chunk_by(|a, b| a.time == b.time) {
+        timeline.course.lose(instant, &mut timeline.ended);
         timeline.course.advance(rules, instant, &mut timeline.ended);
+        timeline.note_gaps(gaps);
     }
     timeline
 }
@@ -257,6 +329,18 @@ impl Course {
         match self.status {
             Status::Merged(at) => Some(at),
             _ => None,
+        }
+    }
+
+    /// Ends the clocks that became undecidable before this instant. Rule H6.
+    fn lose(&mut self, instant: &[Fact], ended: &mut Vec<Clock>) {
+        let Some(now) = instant.first().map(|fact| fact.time) else { return };
+        let is_lost = |clock: &mut Clock| clock.undecidable_at().is_some_and(|at| at < now);
+        for mut clock in self.running.extract_if(.., is_lost) {
+            let at = clock.gap.map_or(now, |gap| gap.at);
+            let context = Arc::clone(&self.context);
+            clock.end = Some(End { at, why: EndKind::Loss, context, fact: None });
+            ended.push(clock);
         }
     }
 
@@ -476,8 +560,8 @@ impl Course {
                 (early.policy, early.objective) == (clock.policy, clock.objective)
                     && self.is_early(foreseen, clock, early)
             });
-            if let Some(end) = clock.end.as_mut().filter(|end| is_met && !end.is_stop) {
-                *end = End { is_stop: true, fact: None, ..end.clone() };
+            if let Some(end) = clock.end.as_mut().filter(|end| is_met && !end.is_stop()) {
+                *end = End { why: EndKind::Stop, fact: None, ..end.clone() };
             }
         }
     }
@@ -511,7 +595,7 @@ impl Course {
     }
 
     fn stop(&mut self, rules: &Rules, signal: &Signal<'_>, ended: &mut Vec<Clock>) {
-        self.end_where(signal.fact, true, ended, |clock| {
+        self.end_where(signal.fact, EndKind::Stop, ended, |clock| {
             rules
                 .objective(clock.policy, clock.objective)
                 .stop
@@ -523,10 +607,10 @@ impl Course {
     /// Ends clocks with the lead, its opening, or the stages of `while`. Rules T2 and T10.
     fn end(&mut self, rules: &Rules, signal: &Signal<'_>, ended: &mut Vec<Clock>) {
         if self.status != Status::Alive {
-            return self.end_where(signal.fact, false, ended, |_| true);
+            return self.end_where(signal.fact, EndKind::End, ended, |_| true);
         }
         let Some(moved) = &signal.moved else { return };
-        self.end_where(signal.fact, false, ended, |clock| {
+        self.end_where(signal.fact, EndKind::End, ended, |clock| {
             (moved.closes && !clock.is_hand_off)
                 || (moved.reopens && clock.is_hand_off)
                 || rules
@@ -540,7 +624,7 @@ impl Course {
     fn end_where(
         &mut self,
         fact: &Fact,
-        is_stop: bool,
+        why: EndKind,
         ended: &mut Vec<Clock>,
         mut holds: impl FnMut(&Clock) -> bool,
     ) {
@@ -551,13 +635,13 @@ impl Course {
                 continue;
             }
             let mut clock = self.running.remove(index);
-            clock.end = Some(self.end_at(fact.time, is_stop, Some(fact.clone())));
+            clock.end = Some(self.end_at(fact.time, why, Some(fact.clone())));
             ended.push(clock);
         }
     }
 
-    fn end_at(&self, at: Instant, is_stop: bool, fact: Option<Fact>) -> End {
-        End { at, is_stop, context: Arc::clone(&self.context), fact }
+    fn end_at(&self, at: Instant, why: EndKind, fact: Option<Fact>) -> End {
+        End { at, why, context: Arc::clone(&self.context), fact }
     }
 
     /// Starts what the policy in force promises from this fact on. Rule T2.
@@ -598,7 +682,7 @@ impl Course {
         if running.is_some_and(|clock| clock.started_at == now || !objective.restart) {
             return;
         }
-        self.end_where(signal.fact, false, ended, |clock| clock.name == objective.name);
+        self.end_where(signal.fact, EndKind::End, ended, |clock| clock.name == objective.name);
         if let Some(place) = ended_at_its_start(ended, objective.name, now) {
             if ended[place].end.as_ref().is_some_and(|end| end.fact.is_none()) {
                 return;
@@ -615,9 +699,10 @@ impl Course {
             at_breach: None,
             is_hand_off: signal.moved.as_ref().is_some_and(|moved| moved.closes),
             start_fact: signal.fact.clone(),
+            gap: None,
         };
         if self.is_satisfied(policy, index, signal, foreseen) {
-            clock.end = Some(self.end_at(now, true, None));
+            clock.end = Some(self.end_at(now, EndKind::Stop, None));
             ended.push(clock);
         } else {
             self.running.push(clock);

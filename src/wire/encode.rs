@@ -60,6 +60,7 @@ pub const fn kind_of(output: &Output) -> &'static str {
         (_, Step::Breached) => "dev.overdue.breached.v1",
         (_, Step::Resolved) => "dev.overdue.resolved.v1",
         (_, Step::Ended) => "dev.overdue.ended.v1",
+        (_, Step::Undecidable) => "dev.overdue.undecidable.v1",
     }
 }
 
