@@ -65,6 +65,7 @@ struct Partitions {
     leads: IntGaugeVec,
     abandoned: IntCounter,
     probes: IntCounterVec,
+    gaps: IntCounterVec,
 }
 
 /// How the threads do.
@@ -78,6 +79,8 @@ struct Workers {
     transaction_seconds: Histogram,
     commit_timestamp_seconds: Gauge,
     up_workers: IntGauge,
+    clock_steps: IntCounter,
+    clock_lead_seconds: GaugeVec,
 }
 
 /// Seconds that a response may take, before the targets of the policies are added.
@@ -139,16 +142,20 @@ impl Metrics {
             for kind in crate::sla::fact::Kind::ALL {
                 self.events.consumed.with_label_values(&[topic, kind.as_str()]);
             }
-            for counter in
-                [&self.events.duplicate, &self.events.conflicting, &self.events.late, &self.events.ignored]
-            {
+            for counter in [
+                &self.events.duplicate,
+                &self.events.conflicting,
+                &self.events.late,
+                &self.events.ignored,
+                &self.partitions.gaps,
+            ] {
                 counter.with_label_values(&[topic]);
             }
         }
         for (counter, values) in [
             (&self.workers.transactions, ["committed", "aborted"].as_slice()),
             (&self.workers.rebalances, &["assigned", "revoked", "lost"]),
-            (&self.partitions.probes, &["answered", "unanswered", "refused"]),
+            (&self.partitions.probes, &["answered", "unanswered", "refused", "unconfirmed", "deposed"]),
         ] {
             values.iter().for_each(|value| drop(counter.with_label_values(&[value])));
         }
@@ -333,6 +340,22 @@ impl Metrics {
         self.partitions.probes.with_label_values(&[result]).inc();
     }
 
+    /// Records of a topic were lost before they were read.
+    pub fn log_lost(&self, topic: &str) {
+        self.partitions.gaps.with_label_values(&[topic]).inc();
+    }
+
+    /// The wall clock was set.
+    pub fn clock_stepped(&self) {
+        self.workers.clock_steps.inc();
+    }
+
+    /// By how much the local clock leads the brokers' at least, as a worker sees it.
+    pub fn clock_leads(&self, worker: usize, lead_ms: i64) {
+        let seconds = lead_ms as f64 / 1000.0;
+        self.workers.clock_lead_seconds.with_label_values(&[&worker.to_string()]).set(seconds);
+    }
+
     /// A worker began or ended.
     pub fn worker_count(&self, by: i64) {
         self.workers.up_workers.add(by);
@@ -461,6 +484,11 @@ impl Partitions {
                 "Questions for a log's end, by what came of them.",
                 &["result"],
             )?,
+            gaps: make.counters(
+                "log_gaps_total",
+                "Times that records of a topic were found lost before they were read; what was open then is undecidable.",
+                &["topic"],
+            )?,
         })
     }
 }
@@ -488,6 +516,15 @@ impl Workers {
                 "commit_last_success_timestamp_seconds",
                 "Unix time of the last commit.",
             ))?)?,
+            clock_steps: make.add(IntCounter::with_opts(opts(
+                "clock_steps_total",
+                "Times the wall clock was set while the service ran; proofs under way start over.",
+            ))?)?,
+            clock_lead_seconds: make.seconds(
+                "clock_lead_seconds",
+                "By how much the local clock leads the brokers' at least; beyond `clock_skew_max` nothing is said.",
+                &["worker"],
+            )?,
             up_workers: make.add(IntGauge::with_opts(opts("workers", "Worker threads running."))?)?,
         })
     }

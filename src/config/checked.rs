@@ -106,6 +106,8 @@ pub struct Input {
     pub future_skew_max_ms: i64,
     /// How long judged facts can still be changed by late ones, in milliseconds. Rule H10.
     pub lateness_max_ms: i64,
+    /// By how much the local clock may lead the brokers', in milliseconds. Rule H4.
+    pub clock_skew_max_ms: i64,
     /// Most facts that are kept of a lead. Rule H10.
     pub facts_max: usize,
     /// What the key of a record is.
@@ -328,6 +330,7 @@ const INPUT_FIELDS: &[&str] = &[
     "grace",
     "future_skew_max",
     "lateness_max",
+    "clock_skew_max",
     "facts_max",
     "keyed_by",
     "partitioner",
@@ -336,12 +339,13 @@ const INPUT_FIELDS: &[&str] = &[
 ];
 
 fn input(root: &Section<'_>) -> Option<Input> {
-    let input = root.section("input", INPUT_FIELDS, &["clock_skew_max"]);
+    let input = root.section("input", INPUT_FIELDS, &[]);
     input.later("speak_from", "");
     let topics = input.list("topics", "a topic such as `lead-events`");
     let grace_ms = input.ms("grace", 5000, 0..=DAY_MS, "at most 1d");
     let future_skew_max_ms = input.ms("future_skew_max", 300_000, 0..=i64::MAX, "");
     let lateness_max_ms = input.ms("lateness_max", 7 * DAY_MS, 1..=i64::MAX, "longer than zero");
+    let clock_skew_max_ms = input.ms("clock_skew_max", 1000, 1..=3_600_000, "from 1ms to 1h");
     let facts_max = input.whole("facts_max", 10_000, 1..=10_000_000);
     let keyed_by = input.choice("keyed_by", &[("lead_id", KeyedBy::LeadId), ("any", KeyedBy::Any)]);
     let partitioner = input.choice(
@@ -362,6 +366,7 @@ fn input(root: &Section<'_>) -> Option<Input> {
         grace_ms: grace_ms?,
         future_skew_max_ms: future_skew_max_ms?,
         lateness_max_ms: lateness_max_ms?,
+        clock_skew_max_ms: clock_skew_max_ms?,
         facts_max: facts_max?,
         keyed_by: keyed_by?,
         partitioner: partitioner?,

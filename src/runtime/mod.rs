@@ -33,6 +33,8 @@
 //!     fences its predecessor at once.
 //! 11. Restoring and storms of breaches are cut into bounded steps with polls between them; live partitions
 //!     go on while others restore. A permanent error of a partition stops it, not the worker.
+//!     What a log lost before it was read is skipped in a transaction of its own, with a record of the gap; should
+//!     that transaction fail, the loss is found again.
 //! 12. The number of input partitions is part of the progress; another number is refused, for leads have moved.
 
 pub mod port;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::port::{Bounds, Committed, Error, Partition, Port, Position};
-use super::shared::Shared;
-use super::task::{Start, Task};
+use super::shared::{InputTopic, Shared};
+use super::task::{Reading, Start, Task};
 use crate::sla::engine::Engine;
 use crate::sla::instant::Instant;
-use crate::wire::changelog::{self, Entry, Progress};
+use crate::wire::changelog::{self, Entry, Input, Progress};
 use crate::wire::routing::{Partitioner, Routing};
 
 /// A partition on its way to being processed.
@@ -121,6 +121,7 @@ impl Restore {
         let position =
             port.changelog_read(self.partition, WAIT, &mut |key, value| match changelog::read(key, value) {
                 Ok(Entry::Lead(lead_id, lead)) => store.restore(lead_id, lead.map(|lead| *lead)),
+                Ok(Entry::Gap(gap)) => store.restore_gap(gap.gap()),
                 Ok(Entry::Progress(read)) => *progress = Some(read),
                 Err(error) => unreadable = Some(error.to_string()),
             });
@@ -141,8 +142,8 @@ impl Restore {
         if let Some(progress) = progress {
             check_service(shared, progress).map_err(Refused::Service)?;
         }
-        let positions = match where_to_start(committed, progress, &bounds) {
-            Ok(positions) => positions,
+        let readings = match where_to_start(shared, committed, progress, &bounds) {
+            Ok(readings) => readings,
             // Somebody may have gone on with the partition between the two looks: look again.
             Err(_) if !self.is_second => {
                 port.changelog_close(self.partition);
@@ -151,9 +152,7 @@ impl Restore {
             }
             Err(why) => return Err(Refused::Partition(why)),
         };
-        check_bounds(shared, &positions, &bounds).map_err(Refused::Partition)?;
         port.changelog_close(self.partition);
-        port.take(self.partition, &positions)?;
         let now = port.now();
         let known =
             progress.and_then(|progress| progress.partitioner.as_deref()).and_then(Partitioner::parse);
@@ -165,11 +164,17 @@ impl Restore {
             incarnation: progress
                 .map_or_else(|| new_incarnation(self.partition, now), |p| p.incarnation.clone()),
             engine,
-            positions,
+            readings,
             routing: Routing::new(shared.partitions, shared.partitioner.or(known)),
         };
+        let mut task = Task::new(Arc::clone(shared), self.partition, start);
+        let losses = task.losses(&bounds);
+        if !losses.is_empty() {
+            task.lose(&losses, &bounds, now);
+        }
+        port.take(self.partition, &task.positions())?;
         let took = Duration::from_millis(now.since(self.began_at).unsigned_abs());
-        Ok(Restored::Ready(Box::new(Task::new(Arc::clone(shared), self.partition, start)), took))
+        Ok(Restored::Ready(Box::new(task), took))
     }
 }
 
@@ -205,31 +210,21 @@ fn check_service(shared: &Shared, progress: &Progress) -> Result<(), String> {
              new `changelog` topic and a new `kafka.group`"
         ));
     }
-    for (input, topic) in progress.inputs.iter().zip(&shared.topics) {
-        if let (Some(before), Some(now)) = (&input.id, &topic.id)
-            && before != now
-        {
-            return Err(format!(
-                "the input topic `{}` was made anew since: it had the id {before} and has {now}; give the service \
-                 a new `changelog` topic and a new `kafka.group`",
-                topic.name
-            ));
-        }
-    }
     Ok(())
 }
 
 /// Where to read on, if offsets and changelog agree.
 fn where_to_start(
+    shared: &Shared,
     committed: &[Option<Committed>],
     progress: Option<&Progress>,
     bounds: &[Bounds],
-) -> Result<Vec<Position>, String> {
+) -> Result<Vec<Reading>, String> {
     let offsets: Vec<_> =
         committed.iter().map(|committed| committed.as_ref().map(|c| c.position.offset)).collect();
     match progress {
         None if offsets.iter().all(Option::is_none) => {
-            Ok(bounds.iter().map(|bounds| Position { offset: bounds.first, leader_epoch: -1 }).collect())
+            Ok(shared.topics.iter().zip(bounds).map(|(topic, bounds)| at_first(topic, bounds)).collect())
         }
         None => Err(format!(
             "the group has committed offsets {offsets:?}, but the changelog has no progress record: its topic was \
@@ -244,7 +239,7 @@ fn where_to_start(
             });
             let has_expired = offsets.iter().all(Option::is_none);
             if agree && (has_expired || offsets.iter().all(Option::is_some)) {
-                return Ok(positions);
+                return Ok(progress.inputs.iter().map(where_left).collect());
             }
             let at: Vec<_> = positions.iter().map(|position| position.offset).collect();
             Err(format!(
@@ -257,16 +252,20 @@ fn where_to_start(
     }
 }
 
-/// Whether the log still has what was not read. Rule H6.
-fn check_bounds(shared: &Shared, positions: &[Position], bounds: &[Bounds]) -> Result<(), String> {
-    for ((topic, position), bounds) in shared.topics.iter().zip(positions).zip(bounds) {
-        if position.offset < bounds.first || bounds.end < position.offset {
-            return Err(format!(
-                "the log of `{}` has the offsets {} to {}, but {} is to be read next: records were lost before they \
-                 were read, and no breach can be proven without them",
-                topic.name, bounds.first, bounds.end, position.offset
-            ));
-        }
+/// The first record of a log that was never read.
+fn at_first(topic: &InputTopic, bounds: &Bounds) -> Reading {
+    Reading {
+        position: Position { offset: bounds.first, leader_epoch: -1 },
+        topic_id: bounds.topic_id.clone().or_else(|| topic.id.as_deref().map(Arc::from)),
+        read_before: 0,
     }
-    Ok(())
+}
+
+/// Where a log was left.
+fn where_left(input: &Input) -> Reading {
+    Reading {
+        position: input.position,
+        topic_id: input.id.as_deref().map(Arc::from),
+        read_before: input.read_before,
+    }
 }

@@ -39,6 +39,8 @@ pub struct Shared {
     pub writes_outcomes: bool,
     /// How long records and outputs may wait for a commit.
     pub commit_interval_ms: i64,
+    /// By how much the local clock may lead the brokers' before nothing is said any more. Rule H4.
+    pub clock_skew_max_ms: i64,
     /// Where what happens is counted.
     pub metrics: Metrics,
     /// Where it shows whether the process works.

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::port::{Error, Offsets, Outgoing, Partition, Port, Position, Record, Target};
+use super::port::{
+    Answer, Bounds, Error, LogEnd, Offsets, Outgoing, Partition, Port, Position, Record, SecondOpinion,
+    Target, Topic,
+};
 use super::shared::{Shared, Upcoming};
 use crate::sla::engine::{Applied, Arrival, Effects, Engine, Output, Saying};
-use crate::sla::horizon::Horizon;
+use crate::sla::horizon::{Horizon, Refusal};
 use crate::sla::instant::Instant;
 use crate::sla::store::{OpenState, RejectedAt, Tally};
 use crate::sla::timeline::Step;
-use crate::wire::changelog::{self, Input, Progress};
+use crate::wire::changelog::{self, GapRecord, Input, Loss, Progress};
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::decode::{Decoder, Reason, Rejected};
 use crate::wire::encode::{Encoded, kind_of};
@@ -25,17 +28,64 @@ pub struct Task {
     decoder: Decoder,
     routing: Routing,
     horizon: Horizon,
-    committed: Vec<Position>,
-    positions: Vec<Position>,
+    committed: Vec<Reading>,
+    readings: Vec<Reading>,
+    doubted_since: Vec<Option<Instant>>,
     pending: Pending,
+    wants_commit: bool,
     probe_after: Instant,
     stalled_since: Option<Instant>,
     published: Tally,
 }
 
+/// How far one input is read, and which log it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The next record.
+    pub position: Position,
+    /// The topic's id, where the cluster gives one.
+    pub topic_id: Option<Arc<str>>,
+    /// Below this every record was read once before the log lost some of them.
+    pub read_before: i64,
+}
+
+impl Reading {
+    /// Why the log is not the one that was read so far, if it is not. Rule H6.
+    pub fn loss(&self, bounds: &Bounds) -> Option<String> {
+        let Bounds { first, end, topic_id } = bounds;
+        let offset = self.position.offset;
+        match (&self.topic_id, topic_id) {
+            (Some(before), Some(now)) if before != now => {
+                Some(format!("the topic was made anew: it had the id {before} and has {now}"))
+            }
+            _ if offset < *first => {
+                Some(format!("the log begins at {first}, and {offset} was to be read next"))
+            }
+            _ if *end < offset => Some(format!("the log ends at {end}, and {offset} was to be read next")),
+            _ => None,
+        }
+    }
+
+    /// The same input after a loss: everything that is there is read, for what was lost may have been
+    /// replaced. What was known already changes nothing.
+    fn after_loss(&self, bounds: &Bounds) -> Reading {
+        let is_same = self.topic_id == bounds.topic_id || bounds.topic_id.is_none();
+        let read_before = self.read_before.max(self.position.offset);
+        Reading {
+            position: Position { offset: bounds.first, leader_epoch: -1 },
+            topic_id: bounds.topic_id.clone().or_else(|| self.topic_id.clone()),
+            read_before: if is_same { read_before } else { 0 },
+        }
+    }
+}
+
+/// An input that lost records, and how that was found.
+pub type Found = (Topic, String);
+
 /// What the next commit carries besides state, and what it counts.
 #[derive(Default)]
 struct Pending {
+    gaps: Vec<GapRecord>,
     outputs: Vec<Output>,
     letters: Vec<DeadLetter>,
     effects: Effects,
@@ -55,7 +105,7 @@ pub struct Start {
     /// The state, as the changelog has it.
     pub engine: Engine,
     /// Where to read on.
-    pub positions: Vec<Position>,
+    pub readings: Vec<Reading>,
     /// How keys are partitioned, where that was found before.
     pub routing: Routing,
 }
@@ -64,11 +114,13 @@ pub struct Start {
 const PROBE_INTERVAL_MS: i64 = 50;
 /// A partition where nothing is planned is asked about this often, for its metrics.
 const PROBE_IDLE_MS: i64 = 5_000;
+/// What may be said by somebody who does not know better is believed when it is said again so much later.
+const DOUBT_MS: i64 = 2_000;
 
 impl Task {
     /// Begins to process a partition.
     pub fn new(shared: Arc<Shared>, partition: Partition, start: Start) -> Task {
-        let horizon = new_horizon(&shared, &start.positions);
+        let horizon = new_horizon(&shared, &start.readings);
         Task {
             decoder: Decoder::new(shared.decode),
             shared,
@@ -77,9 +129,11 @@ impl Task {
             engine: start.engine,
             routing: start.routing,
             horizon,
-            committed: start.positions.clone(),
-            positions: start.positions,
+            committed: start.readings.clone(),
+            doubted_since: vec![None; start.readings.len()],
+            readings: start.readings,
             pending: Pending::default(),
+            wants_commit: true,
             probe_after: Instant::MIN,
             stalled_since: None,
             published: Tally::new(),
@@ -87,8 +141,13 @@ impl Task {
     }
 
     /// Where the committed state reads on.
-    pub fn committed(&self) -> &[Position] {
-        &self.committed
+    pub fn committed(&self) -> Vec<Position> {
+        self.committed.iter().map(|reading| reading.position).collect()
+    }
+
+    /// Where it reads on.
+    pub fn positions(&self) -> Vec<Position> {
+        self.readings.iter().map(|reading| reading.position).collect()
     }
 
     /// Takes a record in. Section 7: what cannot be used is kept for the dead-letter topic.
@@ -110,6 +169,9 @@ impl Task {
             lead_id: Some(event.lead_id.to_string()),
         };
         match applied {
+            Applied::TooLate | Applied::Merged if self.was_read_before(record) => {
+                self.pending.count(record.topic, kind, Applied::Duplicate);
+            }
             Applied::TooLate => {
                 self.reject(record, rejected(Reason::TooLate, "what it could change is settled"), now);
             }
@@ -118,6 +180,13 @@ impl Task {
             }
             applied => self.pending.count(record.topic, kind, applied),
         }
+    }
+
+    /// Whether the log lost records after this one was read for the first time.
+    fn was_read_before(&self, record: &Record<'_>) -> bool {
+        self.readings
+            .get(usize::from(record.topic))
+            .is_some_and(|reading| record.offset < reading.read_before)
     }
 
     /// Whether a record lies in its lead's partition.
@@ -171,37 +240,132 @@ impl Task {
 
     /// Everything below these positions is applied.
     pub fn applied(&mut self, positions: Vec<Position>) {
-        for (topic, position) in positions.iter().enumerate() {
-            self.horizon.applied(topic as u16, position.offset);
+        for (topic, (reading, position)) in self.readings.iter_mut().zip(positions).enumerate() {
+            self.horizon.applied(topic as u16, position.offset, position.leader_epoch);
+            reading.position = position;
         }
-        self.positions = positions;
     }
 
-    /// A probe's answer for one input. Rules H2 and H6.
-    pub fn answered(&mut self, answer: &super::port::Answer) {
+    /// The inputs that lost records, as their bounds show. Rule H6.
+    pub fn losses(&self, bounds: &[Bounds]) -> Vec<Found> {
+        let loss = |(topic, (reading, bounds)): (usize, (&Reading, &Bounds))| {
+            reading.loss(bounds).map(|why| (topic as Topic, why))
+        };
+        self.readings.iter().zip(bounds).enumerate().filter_map(loss).collect()
+    }
+
+    /// Records of these inputs were lost before they were read. What is open is undecidable, and reading goes
+    /// on at the first record that is there; the next commit carries both. Rule H6.
+    pub fn lose(&mut self, found: &[Found], bounds: &[Bounds], now: Instant) {
+        let gap = self.engine.lose(now);
+        let mut losses = Vec::new();
+        for (topic, why) in found {
+            let place = usize::from(*topic);
+            let (Some(reading), Some(bounds)) = (self.readings.get_mut(place), bounds.get(place)) else {
+                continue;
+            };
+            let (from, name) = (reading.position.offset, self.shared.topic(*topic).to_owned());
+            *reading = reading.after_loss(bounds);
+            let to = reading.position.offset;
+            tracing::error!(
+                topic = name,
+                partition = self.partition,
+                from,
+                to,
+                why,
+                "records were lost before they were read: what is open is undecidable"
+            );
+            losses.push(Loss { topic: name, from, to, why: why.clone() });
+        }
+        let proven_until = (gap.proven_until != Instant::MIN).then_some(gap.proven_until);
+        self.pending.gaps.push(GapRecord { at: gap.at, proven_until, losses });
+        self.pending.since.get_or_insert(now);
+        // Of the new log nothing is known, not even who led it.
+        self.horizon = new_horizon(&self.shared, &self.readings);
+        self.doubted_since.fill(None);
+        self.engine.forget_horizon();
+    }
+
+    /// A probe's answer for one input. Rules H2 and H6. Says how records of it were lost, if they were.
+    pub fn answered(&mut self, answer: &Answer) -> Result<Option<Found>, Error> {
         if !self.horizon.expects(answer.ticket) {
-            return;
+            return Ok(None);
         }
-        let metrics = &self.shared.metrics;
-        match &answer.end {
+        let end = match &answer.end {
+            Ok(end) => end,
             Err(error) => {
-                metrics.probed("unanswered");
-                tracing::debug!(partition = self.partition, error, "a leader did not name its log's end");
-                self.horizon.unanswered(answer.ticket);
+                self.unanswered(answer, "unanswered", error);
+                return Ok(None);
             }
-            Ok(end) => {
-                let (at, offset) = (answer.asked_at, end.offset);
-                match self.horizon.answered(answer.ticket, answer.topic, at, offset, end.leader_epoch) {
-                    Ok(()) => metrics.probed("answered"),
-                    Err(refusal) => {
-                        metrics.probed("refused");
-                        let topic = self.shared.topic(answer.topic);
-                        tracing::error!(topic, partition = self.partition, %refusal, "no evidence");
-                        self.new_epoch();
-                    }
-                }
-            }
+        };
+        self.check_partitions(answer.topic, end)?;
+        match end.second_opinion {
+            SecondOpinion::Other => self.unanswered(answer, "deposed", "another broker names another leader"),
+            SecondOpinion::None => self.unanswered(answer, "unconfirmed", "no second broker says who leads"),
+            SecondOpinion::OnlyBroker | SecondOpinion::Same => return Ok(self.weigh(answer, end)),
         }
+        Ok(None)
+    }
+
+    /// It proves nothing, and nothing is wrong with what is known.
+    fn unanswered(&mut self, answer: &Answer, result: &str, why: &str) {
+        self.shared.metrics.probed(result);
+        let topic = self.shared.topic(answer.topic);
+        tracing::debug!(topic, partition = self.partition, why, "no evidence from a leader");
+        self.horizon.unanswered(answer.ticket);
+    }
+
+    /// Refuses topics that have grown. An answer may be older than what the service began with.
+    fn check_partitions(&self, topic: Topic, end: &LogEnd) -> Result<(), Error> {
+        let expected = self.shared.partitions;
+        match end.partitions {
+            Some(count) if count > expected => Err(Error::Refused(format!(
+                "the input topic `{}` had {expected} partitions and has {count} now: leads have moved, and their \
+                 clocks have not; give the service a new `changelog` topic and a new `kafka.group`",
+                self.shared.topic(topic)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a leader's word, or what it shows to be lost.
+    fn weigh(&mut self, answer: &Answer, end: &LogEnd) -> Option<Found> {
+        let place = usize::from(answer.topic);
+        let known_id = self.readings.get(place).and_then(|reading| reading.topic_id.as_ref());
+        if let (Some(before), Some(now)) = (known_id, &end.topic_id)
+            && before != now
+        {
+            let why = format!("the topic was made anew: it had the id {before} and has {now}");
+            return self.doubt(answer, why);
+        }
+        let (at, offset) = (answer.asked_at, end.offset);
+        match self.horizon.answered(answer.ticket, answer.topic, at, offset, end.leader_epoch) {
+            Ok(()) => {
+                self.shared.metrics.probed("answered");
+                self.doubted_since.get_mut(place)?.take();
+                None
+            }
+            // No leader of the same or a later epoch is behind what was read: it is gone.
+            Err(refusal @ Refusal::LogLost { .. }) if end.leader_epoch >= 0 => {
+                self.refuse(answer.topic, &refusal.to_string());
+                Some((answer.topic, refusal.to_string()))
+            }
+            Err(refusal) => self.doubt(answer, refusal.to_string()),
+        }
+    }
+
+    fn refuse(&mut self, topic: Topic, why: &str) {
+        self.shared.metrics.probed("refused");
+        tracing::warn!(topic = self.shared.topic(topic), partition = self.partition, why, "no evidence");
+        self.new_epoch();
+    }
+
+    /// A sign of loss that may come from a broker that does not know better: believed when it comes again.
+    fn doubt(&mut self, answer: &Answer, why: String) -> Option<Found> {
+        self.refuse(answer.topic, &why);
+        let since = self.doubted_since.get_mut(usize::from(answer.topic))?;
+        let since = *since.get_or_insert(answer.asked_at);
+        (DOUBT_MS <= answer.asked_at.since(since)).then_some((answer.topic, why))
     }
 
     /// Speaks what the horizon has reached, at most of `budget` leads, and says whether more is left.
@@ -246,7 +410,13 @@ impl Task {
 
     /// Since when something waits to be committed.
     pub fn dirty_since(&self) -> Option<Instant> {
-        self.pending.since.filter(|_| self.is_dirty())
+        let since = self.pending.since.or(self.wants_commit.then_some(Instant::MIN));
+        since.filter(|_| self.is_dirty())
+    }
+
+    /// Commits soon, whether anything has changed or not: what is written shows the brokers' clock. Rule H4.
+    pub fn want_commit(&mut self) {
+        self.wants_commit = true;
     }
 
     /// Whether a breach or another output waits to be committed.
@@ -261,7 +431,8 @@ impl Task {
 
     /// Whether a commit would change anything.
     pub fn is_dirty(&self) -> bool {
-        self.positions != self.committed
+        self.wants_commit
+            || self.readings != self.committed
             || self.engine.store().is_touched()
             || !self.pending.outputs.is_empty()
             || !self.pending.letters.is_empty()
@@ -283,7 +454,7 @@ impl Task {
             })?;
         }
         self.write_changelog(port, nonce)?;
-        Ok(Offsets { partition: self.partition, positions: self.positions.clone(), nonce: nonce.to_owned() })
+        Ok(Offsets { partition: self.partition, positions: self.positions(), nonce: nonce.to_owned() })
     }
 
     fn target_of(&self, output: &Output) -> Option<Target> {
@@ -324,6 +495,15 @@ impl Task {
             };
             port.send(Outgoing { target, key: Some(&key), value, headers: &[] })?;
         }
+        for gap in &self.pending.gaps {
+            let value = changelog::gap_value(gap).map_err(|error| Error::Fatal(error.to_string()))?;
+            port.send(Outgoing {
+                target,
+                key: Some(&changelog::gap_key(gap)),
+                value: Some(&value),
+                headers: &[],
+            })?;
+        }
         let progress = changelog::progress_value(&self.progress(nonce));
         let progress = progress.map_err(|error| Error::Fatal(error.to_string()))?;
         port.send(Outgoing {
@@ -335,10 +515,11 @@ impl Task {
     }
 
     fn progress(&self, nonce: &str) -> Progress {
-        let inputs = self.shared.topics.iter().zip(&self.positions).map(|(topic, position)| Input {
+        let inputs = self.shared.topics.iter().zip(&self.readings).map(|(topic, reading)| Input {
             topic: topic.name.clone(),
-            id: topic.id.clone(),
-            position: *position,
+            id: reading.topic_id.as_deref().map(str::to_owned),
+            position: reading.position,
+            read_before: reading.read_before,
         });
         let forgotten_until = self.engine.store().forgotten_until;
         Progress {
@@ -358,20 +539,24 @@ impl Task {
         let pending = std::mem::take(&mut self.pending);
         pending.report(&self.shared, now);
         self.engine.store_mut().commit();
-        self.committed = positions;
+        self.wants_commit = false;
+        self.committed.clone_from(&self.readings);
+        for (committed, position) in self.committed.iter_mut().zip(positions) {
+            committed.position = position;
+        }
     }
 
     /// The transaction was not committed: everything is as it was before it. Rule 5.
     pub fn abort(&mut self) {
         self.pending = Pending::default();
         self.engine.store_mut().abort();
-        self.positions.clone_from(&self.committed);
+        self.readings.clone_from(&self.committed);
         self.new_epoch();
     }
 
     /// Evidence ends here. Rule H4.
     pub fn new_epoch(&mut self) {
-        self.horizon = new_horizon(&self.shared, &self.positions);
+        self.horizon.new_epoch(self.readings.iter().map(|reading| reading.position.offset));
         self.engine.forget_horizon();
     }
 
@@ -437,8 +622,9 @@ impl Drop for Task {
     }
 }
 
-fn new_horizon(shared: &Shared, positions: &[Position]) -> Horizon {
-    Horizon::new(shared.engine.grace_ms, positions.iter().map(|position| position.offset))
+fn new_horizon(shared: &Shared, readings: &[Reading]) -> Horizon {
+    let positions = readings.iter().map(|reading| (reading.position.offset, reading.position.leader_epoch));
+    Horizon::new(shared.engine.grace_ms, positions)
 }
 
 impl Pending {
@@ -475,6 +661,8 @@ impl Pending {
             metrics
                 .clock_started(&shared.rules.policy(*policy).name, shared.rules.policies.name(promise.name));
         }
+        let losses = self.gaps.iter().flat_map(|gap| &gap.losses);
+        losses.for_each(|loss| metrics.log_lost(&loss.topic));
         metrics.leads_abandoned(self.effects.abandoned);
         for output in &self.outputs {
             report_output(shared, output, now);

@@ -11,10 +11,10 @@ use std::time::Duration;
 use rand::Rng;
 use rand_chacha::ChaCha12Rng;
 
-use super::port::{Answer, Error, Offsets, Partition, Polled, Port};
+use super::port::{Answer, Bounds, Error, Offsets, Partition, Polled, Port};
 use super::restore::{Refused, Restore, Restored};
 use super::shared::Shared;
-use super::task::Task;
+use super::task::{Found, Task};
 use crate::sla::instant::Instant;
 
 /// One thread's work.
@@ -28,7 +28,9 @@ pub struct Worker<P> {
     tickets: u64,
     restored_last: Partition,
     has_joined: bool,
-    is_out_of_range: bool,
+    /// Partitions whose logs may have lost records, and what is known of that already.
+    suspects: BTreeMap<Partition, Vec<Found>>,
+    clock: ClockGuard,
     is_busy: bool,
     published_at: Instant,
     writing_since: Instant,
@@ -41,6 +43,17 @@ enum Phase {
     Live(Box<Task>),
     /// Given up for a permanent error, until the group moves it.
     Stopped,
+}
+
+/// What is known of the local wall clock. Rule H4.
+#[derive(Default)]
+struct ClockGuard {
+    /// The wall clock less the boot-time clock, in milliseconds, a turn ago.
+    offset_ms: Option<i64>,
+    /// Whether the brokers' clock could be seen, in what this worker committed.
+    has_committed: bool,
+    is_ahead: bool,
+    looked_at: Option<Instant>,
 }
 
 /// What the producer is in.
@@ -82,6 +95,10 @@ const BRISK: Duration = Duration::from_millis(2);
 const SLOW_MS: i64 = 5_000;
 /// How long a turn may take for restoring.
 const RESTORE_MS: i64 = 100;
+/// A wall clock that goes so far off the boot-time clock from one turn to the next was set. Rule H4.
+const CLOCK_STEP_MS: i64 = 500;
+/// How often a worker that is silent because its clock leads looks at the brokers' clock.
+const CLOCK_LOOK_MS: i64 = 5_000;
 /// Gauges are brought up to date this often.
 const PUBLISH_MS: i64 = 500;
 
@@ -98,7 +115,8 @@ impl<P: Port> Worker<P> {
             tickets: 0,
             restored_last: -1,
             has_joined: false,
-            is_out_of_range: false,
+            suspects: BTreeMap::new(),
+            clock: ClockGuard::default(),
             is_busy: false,
             published_at: Instant::MIN,
             writing_since: Instant::MIN,
@@ -109,15 +127,16 @@ impl<P: Port> Worker<P> {
     /// Comes round once. An error ends the worker; what was not committed is done again by the next.
     pub fn turn(&mut self) -> Result<(), Error> {
         self.shared.health.turned(self.index, self.port.now());
+        self.watch_clock();
         self.find_out()?;
         self.begin()?;
         let events = self.poll()?;
         for event in events {
             self.answer(event)?;
         }
-        self.stop_out_of_range()?;
+        self.take_answers()?;
+        self.make_good()?;
         self.restore()?;
-        self.take_answers();
         self.advance();
         self.ask();
         self.commit_if_due()?;
@@ -233,7 +252,9 @@ impl<P: Port> Worker<P> {
                 self.give_up(&lost)
             }
             GroupEvent::OutOfRange => {
-                self.is_out_of_range = true;
+                for partition in self.partitions.keys() {
+                    self.suspects.entry(*partition).or_default();
+                }
                 Ok(())
             }
         }
@@ -319,7 +340,7 @@ impl<P: Port> Worker<P> {
         for (partition, phase) in &mut self.partitions {
             if let Phase::Live(task) = phase {
                 task.abort();
-                self.port.rewind(*partition, task.committed())?;
+                self.port.rewind(*partition, &task.committed())?;
             }
         }
         Ok(())
@@ -389,47 +410,106 @@ impl<P: Port> Worker<P> {
         self.shared.metrics.partition_stopped(partition);
     }
 
-    /// Stops the partitions whose position lies outside their log, once their brokers have said which those
-    /// are. Rule H6.
-    fn stop_out_of_range(&mut self) -> Result<(), Error> {
-        if !std::mem::take(&mut self.is_out_of_range) {
-            return Ok(());
-        }
-        let partitions: Vec<_> = self.partitions.keys().copied().collect();
-        for partition in partitions {
-            let Some(Phase::Live(_)) = self.partitions.get(&partition) else { continue };
-            let positions = self.port.positions(partition)?;
+    /// Goes on behind what was lost, once the brokers have said what that is: what is decided is committed, then
+    /// the gap with the offsets that skip it. Rule H6.
+    fn make_good(&mut self) -> Result<(), Error> {
+        let suspects: Vec<_> = self.suspects.keys().copied().collect();
+        for partition in suspects {
+            let Some(Phase::Live(task)) = self.partitions.get(&partition) else {
+                self.suspects.remove(&partition);
+                continue;
+            };
             let bounds = match self.port.bounds(partition) {
-                Err(Error::NotYet(_)) => {
-                    self.is_out_of_range = true;
-                    continue;
-                }
+                Err(Error::NotYet(_)) => continue,
                 bounds => bounds?,
             };
-            let is_out = |(position, bounds): (&super::port::Position, &super::port::Bounds)| {
-                position.offset < bounds.first || bounds.end < position.offset
-            };
-            if positions.iter().zip(&bounds).any(is_out) {
-                tracing::error!(partition, ?positions, ?bounds, "records were lost before they were read");
-                self.settle()?;
-                self.stop_partition(partition);
-                self.port.release(&[partition])?;
+            let mut found = self.suspects.remove(&partition).unwrap_or_default();
+            let seen = task.losses(&bounds).into_iter();
+            found.extend(
+                seen.filter(|(topic, _)| !found.iter().any(|(known, _)| known == topic)).collect::<Vec<_>>(),
+            );
+            if !found.is_empty() {
+                self.skip_gap(partition, found, &bounds)?;
             }
         }
         Ok(())
     }
 
-    fn take_answers(&mut self) {
-        let partitions = &mut self.partitions;
+    fn skip_gap(&mut self, partition: Partition, found: Vec<Found>, bounds: &[Bounds]) -> Result<(), Error> {
+        if matches!(self.transaction, Transaction::Open) {
+            self.commit()?;
+        }
+        if !matches!(self.transaction, Transaction::Open) {
+            self.suspects.insert(partition, found);
+            return Ok(());
+        }
+        let now = self.port.now();
+        if let Some(Phase::Live(task)) = self.partitions.get_mut(&partition) {
+            task.lose(&found, bounds, now);
+            self.port.rewind(partition, &task.positions())?;
+        }
+        Ok(())
+    }
+
+    fn take_answers(&mut self) -> Result<(), Error> {
+        let (partitions, suspects) = (&mut self.partitions, &mut self.suspects);
+        let mut refused = Ok(());
         self.port.answers(&mut |answer: Answer| {
             if let Some(Phase::Live(task)) = partitions.get_mut(&answer.partition) {
-                task.answered(&answer);
+                match task.answered(&answer) {
+                    Ok(None) => {}
+                    Ok(Some(found)) => suspects.entry(answer.partition).or_default().push(found),
+                    Err(error) => refused = Err(error),
+                }
             }
         });
+        refused
+    }
+
+    /// Ends all evidence where the wall clock was set since the last turn. Rule H4.
+    fn watch_clock(&mut self) {
+        let offset_ms = self.port.now().millis() - self.port.uptime_ms();
+        let before = self.clock.offset_ms.replace(offset_ms);
+        let Some(step_ms) = before.map(|before| offset_ms - before).filter(|step| step.abs() > CLOCK_STEP_MS)
+        else {
+            return;
+        };
+        tracing::warn!(step_ms, "the wall clock was set; proofs under way start over");
+        self.shared.metrics.clock_stepped();
+        for phase in self.partitions.values_mut() {
+            if let Phase::Live(task) = phase {
+                task.new_epoch();
+            }
+        }
+    }
+
+    /// Whether the local clock is known not to lead the brokers' by too much, as far as their clock can be seen.
+    /// While it does, progress is committed now and then, for the sake of its append time. Rule H4.
+    fn may_speak(&mut self) -> bool {
+        let lead_ms = self.port.clock_lead_ms();
+        let is_ahead = lead_ms.is_some_and(|lead_ms| self.shared.clock_skew_max_ms < lead_ms);
+        if is_ahead != self.clock.is_ahead {
+            self.clock.is_ahead = is_ahead;
+            match is_ahead {
+                true => tracing::error!(lead_ms, "the local clock leads the brokers': nothing is said"),
+                false => tracing::info!(lead_ms, "the local clock no longer leads the brokers'"),
+            }
+        }
+        let now = self.port.now();
+        let is_time = |at: Instant| CLOCK_LOOK_MS <= now.since(at).abs();
+        if is_ahead && self.clock.looked_at.is_none_or(is_time) {
+            self.clock.looked_at = Some(now);
+            for phase in self.partitions.values_mut() {
+                if let Phase::Live(task) = phase {
+                    task.want_commit();
+                }
+            }
+        }
+        self.clock.has_committed && !is_ahead
     }
 
     fn advance(&mut self) {
-        if !matches!(self.transaction, Transaction::Open) {
+        if !matches!(self.transaction, Transaction::Open) || !self.may_speak() {
             return;
         }
         let now = self.port.now();
@@ -514,6 +594,7 @@ impl<P: Port> Worker<P> {
     /// The transaction was committed: its state stays.
     fn keep(&mut self, offsets: Vec<Offsets>, took: Duration) {
         let now = self.port.now();
+        self.clock.has_committed = true;
         self.shared.metrics.committed(now, took);
         for Offsets { partition, positions, .. } in offsets {
             if let Some(Phase::Live(task)) = self.partitions.get_mut(&partition) {
@@ -535,6 +616,9 @@ impl<P: Port> Worker<P> {
                 Phase::Stopped => stopped += 1,
                 Phase::Live(task) => task.publish(now),
             }
+        }
+        if let Some(lead_ms) = self.port.clock_lead_ms() {
+            self.shared.metrics.clock_leads(self.index, lead_ms);
         }
         self.shared.metrics.worker_has(self.index, self.partitions.len(), restoring);
         self.shared.health.worker_has(self.index, restoring, stopped, self.has_joined);

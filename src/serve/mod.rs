@@ -142,6 +142,7 @@ pub fn share(config: &Config, layout: &Layout, board_rows: usize) -> Result<Arc<
         ignores_unknown_types: config.input.unknown_types == config::UnknownTypes::Ignore,
         writes_outcomes: config.output.outcomes.is_some(),
         commit_interval_ms: config.commit_interval_ms,
+        clock_skew_max_ms: config.input.clock_skew_max_ms,
         metrics,
         health: Health::new(worker_count(config, layout.partitions)),
         board: Board::new(board_rows),

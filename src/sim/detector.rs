@@ -84,6 +84,7 @@ fn shared(rules: &Arc<Rules>, setup: &Setup, lateness_max_ms: i64) -> Arc<Shared
         ignores_unknown_types: false,
         writes_outcomes: true,
         commit_interval_ms: 100,
+        clock_skew_max_ms: 5_000,
         health: Health::new(1),
         board: Board::new(0),
     })

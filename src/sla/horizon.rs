@@ -10,8 +10,8 @@ use super::instant::Instant;
 
 /// How far one partition number is known, over all its input topics, within one epoch.
 ///
-/// An epoch is the time between two moments at which evidence ends: assignment, rewind, abort. A
-/// new one is a new value; nothing is carried over. Rule H4.
+/// An epoch is the time between two moments at which evidence ends: assignment, rewind, abort, a clock that was
+/// set. Into a new one goes only what can refuse evidence: the ends and the leaders seen. Rule H4.
 #[derive(Debug, Clone)]
 pub struct Horizon {
     grace_ms: i64,
@@ -68,16 +68,27 @@ pub enum Refusal {
 }
 
 impl Horizon {
-    /// Nothing is known; reading begins at these offsets, one for each input topic.
-    pub fn new(grace_ms: i64, positions: impl IntoIterator<Item = i64>) -> Horizon {
-        let inputs = positions.into_iter().map(|position| Input {
+    /// Nothing is known; reading begins at these offsets, one for each input topic, with the leader epoch of
+    /// the record before or -1.
+    pub fn new(grace_ms: i64, positions: impl IntoIterator<Item = (i64, i32)>) -> Horizon {
+        let inputs = positions.into_iter().map(|(position, leader_epoch)| Input {
             position,
             end_max: 0,
-            leader_epoch_max: -1,
+            leader_epoch_max: leader_epoch,
             read_at: Instant::MIN,
             unreached: VecDeque::new(),
         });
         Horizon { grace_ms, inputs: inputs.collect(), asked: VecDeque::new() }
+    }
+
+    /// Evidence ends here, and reading goes on at these offsets of the same logs. Rule H4.
+    pub fn new_epoch(&mut self, positions: impl IntoIterator<Item = i64>) {
+        self.asked.clear();
+        for (input, position) in self.inputs.iter_mut().zip(positions) {
+            input.position = position;
+            input.read_at = Instant::MIN;
+            input.unreached.clear();
+        }
     }
 
     /// Every fact dated at or before this is known, if anything is. Rule H2.
@@ -86,10 +97,11 @@ impl Horizon {
         (read_at != Instant::MIN).then(|| read_at.minus(self.grace_ms))
     }
 
-    /// Everything below `position` of this input is applied.
-    pub fn applied(&mut self, topic: u16, position: i64) {
+    /// Everything below `position` of this input is applied, the last of it written under this leader epoch.
+    pub fn applied(&mut self, topic: u16, position: i64, leader_epoch: i32) {
         let Some(input) = self.inputs.get_mut(usize::from(topic)) else { return };
         input.position = input.position.max(position);
+        input.leader_epoch_max = input.leader_epoch_max.max(leader_epoch);
         input.settle();
     }
 
@@ -185,19 +197,19 @@ mod tests {
 
     #[test]
     fn nothing_is_known_before_a_probe_is_reached() {
-        let mut horizon = Horizon::new(GRACE_MS, [10]);
+        let mut horizon = Horizon::new(GRACE_MS, [(10, -1)]);
         assert_eq!(horizon.known_until(), None);
         horizon.asked(1, at(100));
         assert_eq!(horizon.answered(1, 0, at(100), 12, 0), Ok(()));
-        horizon.applied(0, 11);
+        horizon.applied(0, 11, 0);
         assert_eq!(horizon.known_until(), None);
-        horizon.applied(0, 12);
+        horizon.applied(0, 12, 0);
         assert_eq!(horizon.known_until(), Some(at(95)));
     }
 
     #[test]
     fn the_slowest_input_decides() {
-        let mut horizon = Horizon::new(GRACE_MS, [0, 0]);
+        let mut horizon = Horizon::new(GRACE_MS, [(0, -1), (0, -1)]);
         horizon.asked(1, at(100));
         assert_eq!(horizon.answered(1, 0, at(100), 0, 0), Ok(()));
         assert_eq!(horizon.known_until(), None);
@@ -207,18 +219,18 @@ mod tests {
 
     #[test]
     fn an_unreached_probe_is_not_replaced_by_a_newer_one() {
-        let mut horizon = Horizon::new(GRACE_MS, [0]);
+        let mut horizon = Horizon::new(GRACE_MS, [(0, -1)]);
         for (ticket, seconds, end) in [(1, 100, 5), (2, 200, 50)] {
             horizon.asked(ticket, at(seconds));
             assert_eq!(horizon.answered(ticket, 0, at(seconds), end, 0), Ok(()));
         }
-        horizon.applied(0, 5);
+        horizon.applied(0, 5, 0);
         assert_eq!(horizon.known_until(), Some(at(95)));
     }
 
     #[test]
     fn it_asks_once_for_each_plan_and_not_before_grace_has_passed() {
-        let mut horizon = Horizon::new(GRACE_MS, [0]);
+        let mut horizon = Horizon::new(GRACE_MS, [(0, -1)]);
         assert!(!horizon.wants_probe(at(104), at(100)));
         assert!(horizon.wants_probe(at(105), at(100)));
         horizon.asked(1, at(105));
@@ -230,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_end_below_what_was_read_or_seen_is_loss_and_an_older_leader_is_nobody() {
-        let mut horizon = Horizon::new(GRACE_MS, [10]);
+        let mut horizon = Horizon::new(GRACE_MS, [(10, -1)]);
         let mut answer = |ticket, end, leader_epoch| {
             horizon.asked(ticket, at(1));
             horizon.answered(ticket, 0, at(1), end, leader_epoch)
@@ -244,10 +256,33 @@ mod tests {
 
     #[test]
     fn what_was_read_while_the_answer_was_on_its_way_is_no_loss() {
-        let mut horizon = Horizon::new(GRACE_MS, [10]);
+        let mut horizon = Horizon::new(GRACE_MS, [(10, -1)]);
         horizon.asked(1, at(100));
-        horizon.applied(0, 15);
+        horizon.applied(0, 15, 0);
         assert_eq!(horizon.answered(1, 0, at(100), 12, 0), Ok(()));
         assert_eq!(horizon.known_until(), Some(at(95)));
+    }
+
+    #[test]
+    fn a_new_epoch_knows_nothing_and_still_refuses_what_was_refused() {
+        let mut horizon = Horizon::new(GRACE_MS, [(10, 2)]);
+        horizon.asked(1, at(100));
+        assert_eq!(horizon.answered(1, 0, at(100), 10, 3), Ok(()));
+        assert_eq!(horizon.known_until(), Some(at(95)));
+        horizon.asked(2, at(101));
+        horizon.new_epoch([5]);
+        assert_eq!((horizon.known_until(), horizon.expects(2)), (None, false));
+        horizon.asked(3, at(102));
+        assert_eq!(horizon.answered(3, 0, at(102), 9, 3), Err(Refusal::LogLost { end: 9, known: 10 }));
+        horizon.asked(4, at(103));
+        assert_eq!(horizon.answered(4, 0, at(103), 12, 2), Err(Refusal::OldLeader { epoch: 2, known: 3 }));
+    }
+
+    #[test]
+    fn a_leader_older_than_what_was_read_is_nobody() {
+        let mut horizon = Horizon::new(GRACE_MS, [(10, -1)]);
+        horizon.applied(0, 11, 4);
+        horizon.asked(1, at(100));
+        assert_eq!(horizon.answered(1, 0, at(100), 11, 3), Err(Refusal::OldLeader { epoch: 3, known: 4 }));
     }
 }

@@ -101,16 +101,21 @@
 //!   reads the local wall clock, S, and then asks the leader for the log's end, H (read_uncommitted). Once P
 //!   has reached H, everything that was in the log at S is known, and T = S − G. Of several co-partitioned
 //!   inputs the earliest counts. An answer counts only without an error, with an H not below P nor any earlier
-//!   H, from a leader epoch not older than any seen.
+//!   H, from a leader epoch not older than any seen, with the recorded number of partitions, and, where the
+//!   cluster has a second broker, if another broker asked after H names the same leader.
 //! - **H3. When to probe.** When now ≥ x + G for the earliest planned x, and no probe under way has S ≥ x + G.
 //!   A probe that is not reached yet is kept, never replaced by a newer one.
 //! - **H4. Epochs.** Evidence ends with the assignment: assign, revoke, seek and abort start over with T = −∞.
-//!   T is never stored.
+//!   T is never stored. A wall clock that was set by more than 500 ms starts over too, and while it is known to
+//!   lead the brokers' by more than `clock_skew_max` nothing is said.
 //! - **H5.** Record timestamps of the input are never evidence for T.
 //! - **H6. Silence and loss.** If a leader cannot be asked, or a producer's open transaction holds the
 //!   readable end below H, nothing is said, and a metric says for how long. H below P, H below an earlier H,
 //!   an older leader epoch, another topic id or a log that starts above P mean that log was lost; that is
-//!   never evidence. A gap of control or aborted records is no loss.
+//!   never evidence. The gap is kept in the changelog, and reading goes on at the log's first record. Let k be
+//!   the latest date known for certain before. A clock that started by then and has not ended in time by then is
+//!   `undecidable`, dated when the loss was found, unless its breach is dated at or before k; so is one of a
+//!   lead that is only heard of later. A gap of control or aborted records is no loss.
 //! - **H7. Replay** of files says what stands at their end: T is −∞ while reading, then the instant given
 //!   (`--until`; else the latest time of an accepted event, at most now), and facts dated later are left out.
 //!   Input in the order of time may be judged on the way with T a millisecond before the latest event, which
@@ -179,9 +184,7 @@
 //! while clocks run (T12: here a clock is judged by the policy that covers the lead at its start) and its
 //! versions (T13), re-entry other than a new clock (T14), touch frequency (T15), the oldest unanswered contact
 //! (T16, which follows from T2 already), waivers (T17), penalties (T19), silent backfill (H9). Of the rules
-//! above: the second broker's opinion on the leader (H2), the guards against a stepping or leading clock (H4),
-//! the gap record after a loss of log and its `undecidable` clocks (H6: the partition stops instead), holidays
-//! with hours of their own (C2). What policies and settings ask for of these is refused by name.
+//! above: holidays with hours of their own (C2). What policies and settings ask for of these is refused by name.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 

@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `L` and the lead id | format number, then the lead; none once the lead is forgotten |
+//! | `G` and when it was found | [`GapRecord`] as JSON |
 //! | `P` | [`Progress`] as JSON |
 
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::record::Position;
 use crate::sla::instant::Instant;
 use crate::sla::store::Lead;
+use crate::sla::timeline::Gap;
 
 /// The first byte of every lead's value.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// A record of the changelog that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +52,41 @@ pub struct Input {
     pub id: Option<String>,
     /// The next record to read.
     pub position: Position,
+    /// Below this every record was read once before the log lost some of them: what was settled by then is
+    /// not rejected again as too late.
+    #[serde(default)]
+    pub read_before: i64,
+}
+
+/// Records were lost before they were read. Written with the offsets that skip them. Rule H6.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapRecord {
+    /// When that was found.
+    pub at: Instant,
+    /// What is dated at or before this was known before; none where nothing was.
+    pub proven_until: Option<Instant>,
+    /// The logs that lost records.
+    pub losses: Vec<Loss>,
+}
+
+/// What one log lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The input topic.
+    pub topic: String,
+    /// The next record to be read before.
+    pub from: i64,
+    /// The next record to be read since.
+    pub to: i64,
+    /// How it was found.
+    pub why: String,
+}
+
+impl GapRecord {
+    /// What the engine needs to know of it.
+    pub fn gap(&self) -> Gap {
+        Gap { at: self.at, proven_until: self.proven_until.unwrap_or(Instant::MIN) }
+    }
 }
 
 /// What a record says.
@@ -57,6 +94,8 @@ pub struct Input {
 pub enum Entry<'a> {
     /// A lead is so, or is forgotten.
     Lead(&'a str, Option<Box<Lead>>),
+    /// Records were lost.
+    Gap(Box<GapRecord>),
     /// The partition's progress.
     Progress(Box<Progress>),
 }
@@ -69,6 +108,16 @@ pub fn lead_key(lead_id: &str, into: &mut Vec<u8>) {
     into.clear();
     into.push(b'L');
     into.extend_from_slice(lead_id.as_bytes());
+}
+
+/// A gap's key: there is one of each moment.
+pub fn gap_key(gap: &GapRecord) -> Vec<u8> {
+    format!("G{}", gap.at.millis()).into_bytes()
+}
+
+/// Writes a gap.
+pub fn gap_value(gap: &GapRecord) -> Result<Vec<u8>, Unreadable> {
+    serde_json::to_vec(gap).map_err(|error| Unreadable(error.to_string()))
 }
 
 /// Writes a lead's value.
@@ -100,6 +149,10 @@ pub fn read<'a>(key: Option<&'a [u8]>, value: Option<&[u8]>) -> Result<Entry<'a>
                 return Err(Unreadable(format!("format {} is not {FORMAT}", progress.format)));
             }
             Ok(Entry::Progress(Box::new(progress)))
+        }
+        (Some([b'G', ..]), Some(value)) => {
+            let gap = serde_json::from_slice(value).map_err(|error| Unreadable(error.to_string()))?;
+            Ok(Entry::Gap(gap))
         }
         (Some([b'L', lead_id @ ..]), value) => {
             let lead_id =

@@ -3,6 +3,7 @@
 mod deploy;
 mod detector;
 mod detector_input;
+mod detector_lost;
 mod detector_service;
 mod examples;
 mod kafka_helper;

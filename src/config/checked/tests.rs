@@ -230,10 +230,10 @@ fn variables_and_flags_are_named_in_their_problems() {
 #[test]
 fn what_comes_later_is_refused_by_name() {
     refused(
-        "input: {speak_from: 2026-01-01T00:00:00Z, clock_skew_max: 1s}\noutput: {warnings: other, clocks: overdue.clocks}",
+        "input: {speak_from: 2026-01-01T00:00:00Z, clock_skew_max: 2h}\noutput: {warnings: other, clocks: overdue.clocks}",
         &[
             "overdue.yaml:1:9: input.speak_from: `speak_from` is not supported by this version",
-            "overdue.yaml:1:43: input.clock_skew_max: `clock_skew_max` is not supported by this version",
+            "overdue.yaml:1:59: input.clock_skew_max: must be from 1ms to 1h",
             "overdue.yaml:2:10: output.warnings: `warnings` is not supported by this version",
             "overdue.yaml:2:27: output.clocks: `clocks` is not supported by this version",
         ],

@@ -199,6 +199,16 @@ impl Detector {
         self.wait_until_ended()
     }
 
+    /// Stops it where it is.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
     fn wait_until_ended(&mut self) -> ExitStatus {
         let process = &mut self.process;
         let mut ended = || process.try_wait().expect("the state of a process");

@@ -63,6 +63,35 @@ impl Kafka {
         self.wait_for_leaders(topic, partitions as i32);
     }
 
+    /// Deletes everything in a partition up to its end, as retention would.
+    pub fn delete_records(&self, topic: &str, partition: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::End).expect("a valid offset");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let asked = admin.delete_records(&list, &AdminOptions::new());
+        runtime.block_on(asked).expect("an answer of the leader");
+    }
+
+    /// Deletes a topic and makes another of its name, which may take the brokers a moment.
+    pub fn recreate_topic(&self, topic: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN));
+        let deleted = runtime.block_on(admin.delete_topics(&[topic], &options)).expect("an answer");
+        deleted.into_iter().for_each(|result| drop(result.expect("a topic to delete")));
+        let fresh = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let made = runtime.block_on(admin.create_topics([&fresh], &options)).expect("an answer");
+            if made.into_iter().all(|result| result.is_ok()) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "`{topic}` can't be made anew");
+        }
+        self.wait_for_leaders(topic, partitions);
+    }
+
     /// Counts the members of a consumer group.
     pub fn members(&self, group: &str) -> usize {
         let groups = self.reader().fetch_group_list(Some(group), ANSWER_WITHIN).expect("the group");
