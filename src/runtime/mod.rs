@@ -36,6 +36,8 @@
 //!     What a log lost before it was read is skipped in a transaction of its own, with a record of the gap; should
 //!     that transaction fail, the loss is found again.
 //! 12. The number of input partitions is part of the progress; another number is refused, for leads have moved.
+//! 13. Of a lead, a head is written and its full chunks of at most 64 facts that changed: one with a long history
+//!     does not write all of it again with each event.
 
 pub mod port;
 pub mod restore;

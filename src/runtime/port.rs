@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sla::instant::Instant;
+use crate::wire::changelog::Unreadable;
 pub use crate::wire::record::{Partition, Position, Record, Topic};
 
 /// Takes the key and the value of one record after another.
@@ -227,6 +228,12 @@ pub enum SecondOpinion {
     Other,
     /// No other broker answered.
     None,
+}
+
+impl From<Unreadable> for Error {
+    fn from(error: Unreadable) -> Error {
+        Error::Fatal(error.to_string())
+    }
 }
 
 /// Why something asked of Kafka did not happen.

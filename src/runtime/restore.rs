@@ -8,7 +8,7 @@ use super::shared::{InputTopic, Shared};
 use super::task::{Reading, Start, Task};
 use crate::sla::engine::Engine;
 use crate::sla::instant::Instant;
-use crate::wire::changelog::{self, Entry, Input, Progress};
+use crate::wire::changelog::{Input, Progress, Reader};
 use crate::wire::routing::{Partitioner, Routing};
 
 /// A partition on its way to being processed.
@@ -16,7 +16,7 @@ pub struct Restore {
     partition: Partition,
     began_at: Instant,
     engine: Engine,
-    progress: Option<Box<Progress>>,
+    reader: Reader,
     stage: Stage,
     is_second: bool,
     has_warned: bool,
@@ -63,7 +63,7 @@ impl Restore {
             partition,
             began_at: now,
             engine,
-            progress: None,
+            reader: Reader::default(),
             stage: Stage::Committed,
             is_second: false,
             has_warned: false,
@@ -116,15 +116,13 @@ impl Restore {
 
     /// Reads some of the changelog, and says whether its end was reached.
     fn read<P: Port>(&mut self, port: &mut P, end: i64) -> Result<bool, Refused> {
-        let (store, progress) = (self.engine.store_mut(), &mut self.progress);
+        let (store, reader) = (self.engine.store_mut(), &mut self.reader);
         let mut unreadable = None;
-        let position =
-            port.changelog_read(self.partition, WAIT, &mut |key, value| match changelog::read(key, value) {
-                Ok(Entry::Lead(lead_id, lead)) => store.restore(lead_id, lead.map(|lead| *lead)),
-                Ok(Entry::Gap(gap)) => store.restore_gap(gap.gap()),
-                Ok(Entry::Progress(read)) => *progress = Some(read),
-                Err(error) => unreadable = Some(error.to_string()),
-            });
+        let position = port.changelog_read(self.partition, WAIT, &mut |key, value| {
+            if let Err(error) = reader.take(key, value, store) {
+                unreadable.get_or_insert(error.to_string());
+            }
+        });
         match (unreadable, position) {
             (Some(error), _) => Err(Refused::Partition(error)),
             (None, Err(Error::NotYet(_))) => Ok(false),
@@ -138,7 +136,9 @@ impl Restore {
             Err(Error::NotYet(_)) => return Ok(Restored::NotYet),
             bounds => bounds?,
         };
-        let progress = self.progress.as_deref();
+        let whole = self.reader.finish(self.engine.store_mut());
+        whole.map_err(|error| Refused::Partition(error.to_string()))?;
+        let progress = self.reader.progress();
         if let Some(progress) = progress {
             check_service(shared, progress).map_err(Refused::Service)?;
         }

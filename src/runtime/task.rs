@@ -482,36 +482,18 @@ impl Task {
 
     fn write_changelog<P: Port>(&self, port: &mut P, nonce: &str) -> Result<(), Error> {
         let target = Target::Changelog(self.partition);
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        for (lead_id, lead) in self.engine.store().touched() {
-            changelog::lead_key(lead_id, &mut key);
-            let value = match lead {
-                None => None,
-                Some(lead) => {
-                    changelog::lead_value(lead, &mut value)
-                        .map_err(|error| Error::Fatal(error.to_string()))?;
-                    Some(value.as_slice())
-                }
-            };
-            port.send(Outgoing { target, key: Some(&key), value, headers: &[] })?;
+        let mut send = |key: &[u8], value: Option<&[u8]>| {
+            port.send(Outgoing { target, key: Some(key), value, headers: &[] })
+        };
+        let mut writer = changelog::Writer::default();
+        for (lead_id, before, now) in self.engine.store().touched() {
+            writer.write(lead_id, before, now, &mut send)?;
         }
         for gap in &self.pending.gaps {
-            let value = changelog::gap_value(gap).map_err(|error| Error::Fatal(error.to_string()))?;
-            port.send(Outgoing {
-                target,
-                key: Some(&changelog::gap_key(gap)),
-                value: Some(&value),
-                headers: &[],
-            })?;
+            send(&changelog::gap_key(gap), Some(&changelog::gap_value(gap)?))?;
         }
-        let progress = changelog::progress_value(&self.progress(nonce));
-        let progress = progress.map_err(|error| Error::Fatal(error.to_string()))?;
-        port.send(Outgoing {
-            target,
-            key: Some(changelog::PROGRESS_KEY),
-            value: Some(&progress),
-            headers: &[],
-        })
+        let progress = changelog::progress_value(&self.progress(nonce))?;
+        send(changelog::PROGRESS_KEY, Some(&progress))
     }
 
     fn progress(&self, nonce: &str) -> Progress {

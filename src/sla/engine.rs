@@ -162,7 +162,11 @@ impl Engine {
             || arrival.recorded_at.is_some_and(|recorded| fact.time.plus(self.settings.grace_ms) < recorded);
         let is_merge = fact.kind == Kind::LeadMerged;
         let lead = self.store.touch(slot);
-        let added = lead.facts.add(fact);
+        let (chunk, bytes) = (lead.open_chunk(), fact.bytes());
+        let added = lead.facts.add(fact.in_chunk(chunk));
+        if added != Added::Duplicate {
+            lead.fill_chunk(bytes);
+        }
         lead.touched_at = lead.touched_at.max(arrival.at);
         if is_late && added != Added::Duplicate {
             lead.wait_until = lead.wait_until.max(Some(arrival.at));
@@ -454,6 +458,8 @@ impl Engine {
 
 /// Up to so many spoken transitions are looked for one by one.
 const SPOKEN_FEW: usize = 12;
+/// About how many bytes a spoken transition takes where it is written.
+const SPOKEN_BYTES: usize = 24;
 /// Rejected records remembered of a lead.
 const REJECTED_MAX: usize = 8;
 
@@ -466,6 +472,8 @@ impl Lead {
                 self.spoken[place].times_retracted
             }
             Err(place) => {
+                let chunk = self.open_chunk();
+                self.fill_chunk(SPOKEN_BYTES);
                 self.spoken.insert(
                     place,
                     Spoken {
@@ -476,6 +484,7 @@ impl Lead {
                         policy: clock.policy,
                         times_retracted: 0,
                         stands: true,
+                        chunk,
                     },
                 );
                 0

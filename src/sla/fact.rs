@@ -84,7 +84,7 @@ impl Kind {
 ///
 /// What the event says lies in one block of memory that is shared by every copy, so that a lead can be kept
 /// as it was before a transaction at the price of a counter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Fact {
     /// When it happened. Rule F1.
     pub time: Instant,
@@ -94,9 +94,21 @@ pub struct Fact {
     pub topic: u16,
     /// What kind of thing happened.
     pub kind: Kind,
+    /// In which of its lead's chunks it is kept; no part of what it says.
+    pub chunk: u32,
     identity_hash: u32,
     body: Arc<[u8]>,
 }
+
+impl PartialEq for Fact {
+    fn eq(&self, other: &Fact) -> bool {
+        self.order() == other.order()
+            && self.kind == other.kind
+            && (Arc::ptr_eq(&self.body, &other.body) || self.body == other.body)
+    }
+}
+
+impl Eq for Fact {}
 
 /// What makes two events one fact. Rule F2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,9 +238,20 @@ impl Fact {
             offset: draft.offset,
             topic: draft.topic,
             kind: draft.kind,
+            chunk: 0,
             identity_hash: identity_hash(&draft.identity),
             body: body.into(),
         }
+    }
+
+    /// The same fact, kept in this chunk.
+    pub fn in_chunk(self, chunk: u32) -> Fact {
+        Fact { chunk, ..self }
+    }
+
+    /// About how many bytes it takes where it is written.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + 24
     }
 
     /// The place of this fact among those of its lead. Rule F3.
@@ -483,6 +506,7 @@ impl<'de> Deserialize<'de> for Fact {
             offset,
             topic,
             kind,
+            chunk: 0,
             identity_hash: 0,
             body: body.into(),
         };
@@ -514,8 +538,17 @@ pub enum Added {
 }
 
 /// The facts of one lead, a set in the order of F3.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts(Vec<Fact>);
+
+impl FromIterator<Fact> for Facts {
+    /// Takes facts that differ from each other, in any order.
+    fn from_iter<I: IntoIterator<Item = Fact>>(facts: I) -> Facts {
+        let mut facts: Vec<_> = facts.into_iter().collect();
+        facts.sort_by_key(Fact::order);
+        Facts(facts)
+    }
+}
 
 impl Facts {
     /// Adds a fact. Rule F2: what is the same changes nothing, and the first in the log counts.

@@ -15,7 +15,10 @@ use super::policy::NameId;
 use super::timeline::{Clock, Course, Gap, Step};
 
 /// What is kept of one lead.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// Facts and what was spoken lie in chunks, each filled and then left alone, so that a lead with a long
+/// history does not write all of it again with each event.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lead {
     /// What the facts no longer kept came to.
     pub base: Option<Box<Course>>,
@@ -33,18 +36,19 @@ pub struct Lead {
     pub wait_until: Option<Instant>,
     /// The local time at which its last fact was applied. Rule H10.
     pub touched_at: Instant,
+    /// The chunk that is being filled; those before it are full.
+    pub chunk: u32,
+    /// How many facts and spoken transitions were put into it.
+    pub chunk_items: u32,
+    /// About how many bytes they take.
+    pub chunk_bytes: u32,
     /// The clocks that ran or were not spoken to their end when it was last looked at.
-    #[serde(skip)]
     pub open: Vec<OpenClock>,
     /// Whether it comes from the changelog and was not looked at since.
-    #[serde(skip)]
     pub was_restored: bool,
     /// Since when it is merged into another lead. Rule T11.
-    #[serde(skip)]
     pub merged_at: Option<Instant>,
-    #[serde(skip)]
     is_unplanned: bool,
-    #[serde(skip)]
     transaction: u64,
 }
 
@@ -65,6 +69,9 @@ pub struct Spoken {
     pub times_retracted: u32,
     /// Whether it stands, that is was not retracted since.
     pub stands: bool,
+    /// In which of its lead's chunks it is kept.
+    #[serde(skip)]
+    pub chunk: u32,
 }
 
 impl Spoken {
@@ -131,6 +138,9 @@ impl Default for Lead {
             rejected: Vec::new(),
             wait_until: None,
             touched_at: Instant::MIN,
+            chunk: 0,
+            chunk_items: 0,
+            chunk_bytes: 0,
             open: Vec::new(),
             was_restored: false,
             merged_at: None,
@@ -140,7 +150,27 @@ impl Default for Lead {
     }
 }
 
+/// A chunk is full with so many facts and spoken transitions.
+const CHUNK_ITEMS_MAX: u32 = 64;
+/// A chunk is full with so many bytes.
+const CHUNK_BYTES_MAX: u32 = 256 * 1024;
+
 impl Lead {
+    /// The chunk of a new fact or spoken transition.
+    pub fn open_chunk(&mut self) -> u32 {
+        if CHUNK_ITEMS_MAX <= self.chunk_items || CHUNK_BYTES_MAX <= self.chunk_bytes {
+            self.chunk += 1;
+            (self.chunk_items, self.chunk_bytes) = (0, 0);
+        }
+        self.chunk
+    }
+
+    /// Notes that something was put into the open chunk.
+    pub fn fill_chunk(&mut self, bytes: usize) {
+        self.chunk_items += 1;
+        self.chunk_bytes = self.chunk_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
     /// The place of a spoken transition, or where it would be.
     pub fn find_spoken(&self, key: (Instant, NameId, Step, Instant)) -> Result<usize, usize> {
         self.spoken.binary_search_by_key(&key, Spoken::key)
@@ -355,9 +385,10 @@ impl Store {
         !self.unplanned.is_empty()
     }
 
-    /// The leads the transaction touched, each as it is now; `None` is one that was forgotten.
-    pub fn touched(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Lead>)> {
-        self.touched.iter().map(|touched| (&touched.id, self.touched_lead(touched)))
+    /// The leads the transaction touched, each as it was before and as it is now; `None` is one that was not
+    /// there.
+    pub fn touched(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Lead>, Option<&Lead>)> {
+        self.touched.iter().map(|touched| (&touched.id, touched.before.as_ref(), self.touched_lead(touched)))
     }
 
     fn touched_lead(&self, touched: &Touched) -> Option<&Lead> {

@@ -2,16 +2,22 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `L` and the lead id | format number, then the lead; none once the lead is forgotten |
+//! | `L` and the lead id | format number, then the lead's head, with the chunk that is being filled; none once the lead is forgotten |
+//! | `C`, the number of a full chunk in four bytes, and the lead id | format number, then its facts and what was spoken; none once it is empty |
 //! | `G` and when it was found | [`GapRecord`] as JSON |
 //! | `P` | [`Progress`] as JSON |
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::de::DeserializeOwned;
+use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::record::Position;
+use crate::sla::fact::Fact;
 use crate::sla::instant::Instant;
-use crate::sla::store::Lead;
-use crate::sla::timeline::Gap;
+use crate::sla::store::{Lead, RejectedAt, Spoken, Store};
+use crate::sla::timeline::{Clock, Course, Gap};
 
 /// The first byte of every lead's value.
 const FORMAT: u8 = 2;
@@ -91,24 +97,101 @@ impl GapRecord {
 
 /// What a record says.
 #[derive(Debug)]
-pub enum Entry<'a> {
-    /// A lead is so, or is forgotten.
-    Lead(&'a str, Option<Box<Lead>>),
+enum Entry<'a> {
+    /// A lead's head is so, or the lead is forgotten.
+    Head(&'a str, Option<Box<Head>>),
+    /// A lead's full chunk is so, or is empty.
+    Chunk(&'a str, u32, Option<Chunk>),
     /// Records were lost.
     Gap(Box<GapRecord>),
     /// The partition's progress.
     Progress(Box<Progress>),
 }
 
+/// Everything of a lead but what lies in full chunks.
+#[derive(Debug, Deserialize)]
+struct Head {
+    base: Option<Box<Course>>,
+    folded_until: Instant,
+    items: Chunk,
+    decided: Vec<Clock>,
+    rejected: Vec<RejectedAt>,
+    wait_until: Option<Instant>,
+    touched_at: Instant,
+    chunk: u32,
+    chunk_items: u32,
+    chunk_bytes: u32,
+    full_chunks: u32,
+}
+
+/// A head as it is written.
+#[derive(Serialize)]
+struct HeadOf<'a> {
+    base: &'a Option<Box<Course>>,
+    folded_until: Instant,
+    items: Items<'a>,
+    decided: &'a [Clock],
+    rejected: &'a [RejectedAt],
+    wait_until: Option<Instant>,
+    touched_at: Instant,
+    chunk: u32,
+    chunk_items: u32,
+    chunk_bytes: u32,
+    full_chunks: u32,
+}
+
+/// Facts and what was spoken, of one chunk.
+#[derive(Debug, Default, Deserialize)]
+struct Chunk {
+    facts: Vec<Fact>,
+    spoken: Vec<Spoken>,
+}
+
+/// Those items of a lead that are in one chunk, as they are written.
+#[derive(Clone, Copy)]
+struct Items<'a> {
+    lead: &'a Lead,
+    chunk: u32,
+}
+
+impl<'a> Items<'a> {
+    fn facts(self) -> impl Iterator<Item = &'a Fact> {
+        self.lead.facts.as_slice().iter().filter(move |fact| fact.chunk == self.chunk)
+    }
+
+    fn spoken(self) -> impl Iterator<Item = &'a Spoken> {
+        self.lead.spoken.iter().filter(move |spoken| spoken.chunk == self.chunk)
+    }
+}
+
+impl PartialEq for Items<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.facts().eq(other.facts()) && self.spoken().eq(other.spoken())
+    }
+}
+
+impl Serialize for Items<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut chunk = serializer.serialize_struct("Chunk", 2)?;
+        chunk.serialize_field("facts", &Sequence(|| self.facts()))?;
+        chunk.serialize_field("spoken", &Sequence(|| self.spoken()))?;
+        chunk.end()
+    }
+}
+
+/// Items that are counted first and then written.
+struct Sequence<F>(F);
+
+impl<I: Iterator<Item: Serialize>, F: Fn() -> I> Serialize for Sequence<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(Some((self.0)().count()))?;
+        (self.0)().try_for_each(|item| sequence.serialize_element(&item))?;
+        sequence.end()
+    }
+}
+
 /// The key of the progress record.
 pub const PROGRESS_KEY: &[u8] = b"P";
-
-/// Writes a lead's key.
-pub fn lead_key(lead_id: &str, into: &mut Vec<u8>) {
-    into.clear();
-    into.push(b'L');
-    into.extend_from_slice(lead_id.as_bytes());
-}
 
 /// A gap's key: there is one of each moment.
 pub fn gap_key(gap: &GapRecord) -> Vec<u8> {
@@ -118,14 +201,6 @@ pub fn gap_key(gap: &GapRecord) -> Vec<u8> {
 /// Writes a gap.
 pub fn gap_value(gap: &GapRecord) -> Result<Vec<u8>, Unreadable> {
     serde_json::to_vec(gap).map_err(|error| Unreadable(error.to_string()))
-}
-
-/// Writes a lead's value.
-pub fn lead_value(lead: &Lead, into: &mut Vec<u8>) -> Result<(), Unreadable> {
-    into.clear();
-    into.push(FORMAT);
-    postcard::to_io(lead, &mut *into).map_err(|error| Unreadable(error.to_string()))?;
-    Ok(())
 }
 
 /// Writes the progress.
@@ -138,15 +213,174 @@ pub const fn format() -> u8 {
     FORMAT
 }
 
-/// Reads a record.
-pub fn read<'a>(key: Option<&'a [u8]>, value: Option<&[u8]>) -> Result<Entry<'a>, Unreadable> {
-    let unreadable = |why: &str| Unreadable(why.to_owned());
+/// Takes the key and the value of one record after another; no value is a tombstone.
+pub type Sink<'a, E> = &'a mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), E>;
+
+/// Writes leads, each as its head and those full chunks that changed.
+#[derive(Debug, Default)]
+pub struct Writer {
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Writer {
+    /// Writes what became of a lead: it was so and is so now, or was not there.
+    pub fn write<E: From<Unreadable>>(
+        &mut self,
+        lead_id: &str,
+        before: Option<&Lead>,
+        now: Option<&Lead>,
+        sink: Sink<'_, E>,
+    ) -> Result<(), E> {
+        let (old, new) = (full_chunks(before), full_chunks(now));
+        let numbers: BTreeSet<u32> = old.keys().chain(new.keys()).copied().collect();
+        for number in numbers.into_iter().filter(|number| old.get(number) != new.get(number)) {
+            self.start_key(b'C', &number.to_be_bytes(), lead_id);
+            self.put(new.get(&number), sink)?;
+        }
+        self.start_key(b'L', &[], lead_id);
+        self.put(now.map(|lead| head_of(lead, new.len())).as_ref(), sink)
+    }
+
+    fn start_key(&mut self, kind: u8, number: &[u8], lead_id: &str) {
+        self.key.clear();
+        self.key.push(kind);
+        self.key.extend_from_slice(number);
+        self.key.extend_from_slice(lead_id.as_bytes());
+    }
+
+    fn put<E: From<Unreadable>>(
+        &mut self,
+        value: Option<&impl Serialize>,
+        sink: Sink<'_, E>,
+    ) -> Result<(), E> {
+        let Some(value) = value else { return sink(&self.key, None) };
+        self.value.clear();
+        self.value.push(FORMAT);
+        postcard::to_io(value, &mut self.value).map_err(|error| Unreadable(error.to_string()))?;
+        sink(&self.key, Some(&self.value))
+    }
+}
+
+fn head_of(lead: &Lead, full_chunks: usize) -> HeadOf<'_> {
+    HeadOf {
+        base: &lead.base,
+        folded_until: lead.folded_until,
+        items: Items { lead, chunk: lead.chunk },
+        decided: &lead.decided,
+        rejected: &lead.rejected,
+        wait_until: lead.wait_until,
+        touched_at: lead.touched_at,
+        chunk: lead.chunk,
+        chunk_items: lead.chunk_items,
+        chunk_bytes: lead.chunk_bytes,
+        full_chunks: full_chunks as u32,
+    }
+}
+
+/// The full chunks of a lead that are not empty, by number.
+fn full_chunks(lead: Option<&Lead>) -> BTreeMap<u32, Items<'_>> {
+    let Some(lead) = lead.filter(|lead| lead.chunk > 0) else { return BTreeMap::new() };
+    let facts = lead.facts.as_slice().iter().map(|fact| fact.chunk);
+    let numbers = facts.chain(lead.spoken.iter().map(|spoken| spoken.chunk));
+    let full: BTreeSet<u32> = numbers.filter(|number| *number < lead.chunk).collect();
+    full.into_iter().map(|chunk| (chunk, Items { lead, chunk })).collect()
+}
+
+/// Reads a partition's records into a store, from the first to the last.
+#[derive(Debug, Default)]
+pub struct Reader {
+    progress: Option<Box<Progress>>,
+    /// Leads of more than one chunk, until all of those have been read.
+    large: BTreeMap<String, Large>,
+}
+
+#[derive(Debug, Default)]
+struct Large {
+    head: Option<Box<Head>>,
+    chunks: BTreeMap<u32, Chunk>,
+}
+
+impl Reader {
+    /// Takes the next record.
+    pub fn take(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        store: &mut Store,
+    ) -> Result<(), Unreadable> {
+        match read(key, value)? {
+            Entry::Progress(progress) => self.progress = Some(progress),
+            Entry::Gap(gap) => store.restore_gap(gap.gap()),
+            Entry::Head(lead_id, Some(head)) if head.chunk > 0 => {
+                store.restore(lead_id, None);
+                self.large.entry(lead_id.to_owned()).or_default().head = Some(head);
+            }
+            Entry::Head(lead_id, head) => {
+                store.restore(lead_id, head.map(|head| head.into_lead(BTreeMap::new())));
+                self.large.remove(lead_id);
+            }
+            Entry::Chunk(lead_id, number, Some(chunk)) => {
+                self.large.entry(lead_id.to_owned()).or_default().chunks.insert(number, chunk);
+            }
+            Entry::Chunk(lead_id, number, None) => {
+                if let Some(large) = self.large.get_mut(lead_id) {
+                    large.chunks.remove(&number);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The progress that was read last.
+    pub fn progress(&self) -> Option<&Progress> {
+        self.progress.as_deref()
+    }
+
+    /// Everything has been read: leads of more than one chunk are put together.
+    pub fn finish(&mut self, store: &mut Store) -> Result<(), Unreadable> {
+        for (lead_id, Large { head, chunks }) in std::mem::take(&mut self.large) {
+            match head {
+                Some(head) if head.full_chunks as usize == chunks.len() => {
+                    store.restore(&lead_id, Some(head.into_lead(chunks)));
+                }
+                None if chunks.is_empty() => {}
+                _ => return Err(Unreadable(format!("lead `{lead_id}` is not whole"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Head {
+    fn into_lead(self, chunks: BTreeMap<u32, Chunk>) -> Lead {
+        let (mut facts, mut spoken) = (Vec::new(), Vec::new());
+        for (number, chunk) in chunks.into_iter().chain([(self.chunk, self.items)]) {
+            facts.extend(chunk.facts.into_iter().map(|fact: Fact| fact.in_chunk(number)));
+            spoken.extend(chunk.spoken.into_iter().map(|spoken| Spoken { chunk: number, ..spoken }));
+        }
+        spoken.sort_unstable_by_key(Spoken::key);
+        let mut lead = Lead::default();
+        lead.base = self.base;
+        lead.folded_until = self.folded_until;
+        lead.facts = facts.into_iter().collect();
+        lead.decided = self.decided;
+        lead.spoken = spoken;
+        lead.rejected = self.rejected;
+        lead.wait_until = self.wait_until;
+        lead.touched_at = self.touched_at;
+        (lead.chunk, lead.chunk_items, lead.chunk_bytes) = (self.chunk, self.chunk_items, self.chunk_bytes);
+        lead
+    }
+}
+
+fn read<'a>(key: Option<&'a [u8]>, value: Option<&[u8]>) -> Result<Entry<'a>, Unreadable> {
     match (key, value) {
         (Some(PROGRESS_KEY), Some(value)) => {
             let progress: Progress =
                 serde_json::from_slice(value).map_err(|error| Unreadable(error.to_string()))?;
             if progress.format != FORMAT {
-                return Err(Unreadable(format!("format {} is not {FORMAT}", progress.format)));
+                return Err(other_format(progress.format));
             }
             Ok(Entry::Progress(Box::new(progress)))
         }
@@ -154,20 +388,132 @@ pub fn read<'a>(key: Option<&'a [u8]>, value: Option<&[u8]>) -> Result<Entry<'a>
             let gap = serde_json::from_slice(value).map_err(|error| Unreadable(error.to_string()))?;
             Ok(Entry::Gap(gap))
         }
-        (Some([b'L', lead_id @ ..]), value) => {
-            let lead_id =
-                std::str::from_utf8(lead_id).map_err(|_| unreadable("a lead id that is not UTF-8"))?;
-            let lead = value.map(read_lead).transpose()?;
-            Ok(Entry::Lead(lead_id, lead.map(Box::new)))
+        (Some([b'L', lead_id @ ..]), value) => Ok(Entry::Head(text(lead_id)?, value.map(parse).transpose()?)),
+        (Some([b'C', a, b, c, d, lead_id @ ..]), value) => {
+            let number = u32::from_be_bytes([*a, *b, *c, *d]);
+            Ok(Entry::Chunk(text(lead_id)?, number, value.map(parse).transpose()?))
         }
-        _ => Err(unreadable("an unknown key")),
+        _ => Err(Unreadable("an unknown key".to_owned())),
     }
 }
 
-fn read_lead(value: &[u8]) -> Result<Lead, Unreadable> {
+fn text(lead_id: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(lead_id).map_err(|_| Unreadable("a lead id that is not UTF-8".to_owned()))
+}
+
+fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, Unreadable> {
     match value.split_first() {
         Some((&FORMAT, rest)) => postcard::from_bytes(rest).map_err(|error| Unreadable(error.to_string())),
-        Some((format, _)) => Err(Unreadable(format!("format {format} is not {FORMAT}"))),
+        Some((format, _)) => Err(other_format(*format)),
         None => Err(Unreadable("an empty value".to_owned())),
+    }
+}
+
+fn other_format(format: u8) -> Unreadable {
+    Unreadable(format!("it has format {format}, and this version reads {FORMAT}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::sla::fact::{Draft, FieldsBuf, Identity, Kind};
+
+    fn touch(number: i64) -> Fact {
+        let (id, fields) = (number.to_string(), FieldsBuf::default());
+        Fact::new(&Draft {
+            time: Instant::from_millis(number),
+            topic: 0,
+            offset: number,
+            kind: Kind::Contacted,
+            identity: Identity::Event { source: None, id: &id },
+            fingerprint: 0,
+            stage: None,
+            fields: &fields,
+        })
+    }
+
+    fn add(lead: &mut Lead, number: i64) {
+        let chunk = lead.open_chunk();
+        lead.facts.add(touch(number).in_chunk(chunk));
+        lead.fill_chunk(10);
+    }
+
+    /// The facts with their chunks, and how far the open one is filled.
+    type Kept = (Vec<(Fact, u32)>, (u32, u32, u32));
+
+    fn kept(lead: &Lead) -> Kept {
+        let facts = lead.facts.as_slice().iter().map(|fact| (fact.clone(), fact.chunk));
+        (facts.collect(), (lead.chunk, lead.chunk_items, lead.chunk_bytes))
+    }
+
+    /// A compacted topic.
+    #[derive(Default)]
+    struct Topic {
+        records: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+        bytes: usize,
+    }
+
+    impl Topic {
+        fn write(&mut self, before: Option<&Lead>, now: Option<&Lead>) -> usize {
+            self.bytes = 0;
+            let written = Writer::default().write("a", before, now, &mut |key, value| {
+                self.bytes += key.len() + value.map_or(0, <[u8]>::len);
+                self.records.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+                Ok::<(), Unreadable>(())
+            });
+            assert_eq!(written, Ok(()));
+            self.bytes
+        }
+
+        fn restored(&self) -> Result<Option<Kept>, Unreadable> {
+            let (mut reader, mut store) = (Reader::default(), Store::default());
+            for (key, value) in &self.records {
+                reader.take(Some(key), value.as_deref(), &mut store)?;
+            }
+            reader.finish(&mut store)?;
+            Ok(store.find("a").map(|slot| kept(store.lead(slot))))
+        }
+    }
+
+    #[test]
+    fn a_long_history_is_written_once_and_comes_back_whole() {
+        let (mut topic, mut lead) = (Topic::default(), Lead::default());
+        let mut largest = 0;
+        for number in 0..1_000 {
+            let before = lead.clone();
+            add(&mut lead, number);
+            largest = topic.write((number > 0).then_some(&before), Some(&lead)).max(largest);
+        }
+        assert!(largest < 2 * 64 * 40 + 100, "{largest} bytes for one event of a thousand");
+        assert_eq!(topic.restored(), Ok(Some(kept(&lead))));
+    }
+
+    #[test]
+    fn a_late_fact_rewrites_what_it_changes_and_folding_empties_chunks() {
+        let (mut topic, mut lead) = (Topic::default(), Lead::default());
+        (0..300).for_each(|number| add(&mut lead, 1_000 + number));
+        topic.write(None, Some(&lead));
+        let before = lead.clone();
+        add(&mut lead, 5);
+        lead.facts.drain_first(100);
+        topic.write(Some(&before), Some(&lead));
+        assert_eq!(topic.restored(), Ok(Some(kept(&lead))));
+        topic.write(Some(&lead), None);
+        assert_eq!(topic.restored(), Ok(None));
+        assert!(topic.records.values().all(Option::is_none));
+    }
+
+    #[test]
+    fn a_lead_that_is_not_whole_is_refused() {
+        let (mut topic, mut lead) = (Topic::default(), Lead::default());
+        (0..200).for_each(|number| add(&mut lead, number));
+        topic.write(None, Some(&lead));
+        for key in topic.records.keys().cloned().collect::<Vec<_>>() {
+            let taken = topic.records.remove(&key).expect("a record");
+            assert_eq!(topic.restored(), Err(Unreadable("lead `a` is not whole".to_owned())));
+            topic.records.insert(key, taken);
+        }
     }
 }
