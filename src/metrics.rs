@@ -66,6 +66,7 @@ struct Partitions {
     abandoned: IntCounter,
     probes: IntCounterVec,
     gaps: IntCounterVec,
+    state_bytes: IntGaugeVec,
 }
 
 /// How the threads do.
@@ -81,6 +82,7 @@ struct Workers {
     up_workers: IntGauge,
     clock_steps: IntCounter,
     clock_lead_seconds: GaugeVec,
+    reading_held: IntGaugeVec,
 }
 
 /// Seconds that a response may take, before the targets of the policies are added.
@@ -294,6 +296,7 @@ impl Metrics {
         let _ = self.partitions.lag_records.remove_label_values(&[&label]);
         let _ = self.partitions.leads.remove_label_values(&[&label]);
         let _ = self.partitions.stopped_partitions.remove_label_values(&[&label]);
+        let _ = self.partitions.state_bytes.remove_label_values(&[&label]);
     }
 
     /// A partition was given up for a permanent error.
@@ -343,6 +346,17 @@ impl Metrics {
     /// Records of a topic were lost before they were read.
     pub fn log_lost(&self, topic: &str) {
         self.partitions.gaps.with_label_values(&[topic]).inc();
+    }
+
+    /// The leads of a partition take so much memory.
+    pub fn state_takes(&self, partition: i32, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.partitions.state_bytes.with_label_values(&[&partition.to_string()]).set(bytes);
+    }
+
+    /// Whether a worker reads nothing because the state is too large.
+    pub fn reading_held(&self, worker: usize, is_held: bool) {
+        self.workers.reading_held.with_label_values(&[&worker.to_string()]).set(i64::from(is_held));
     }
 
     /// The wall clock was set.
@@ -484,6 +498,11 @@ impl Partitions {
                 "Questions for a log's end, by what came of them.",
                 &["result"],
             )?,
+            state_bytes: make.gauges(
+                "state_bytes",
+                "About how many bytes of memory the leads of a partition take.",
+                &["partition"],
+            )?,
             gaps: make.counters(
                 "log_gaps_total",
                 "Times that records of a topic were found lost before they were read; what was open then is undecidable.",
@@ -523,6 +542,11 @@ impl Workers {
             clock_lead_seconds: make.seconds(
                 "clock_lead_seconds",
                 "By how much the local clock leads the brokers' at least; beyond `clock_skew_max` nothing is said.",
+                &["worker"],
+            )?,
+            reading_held: make.gauges(
+                "reading_held",
+                "1 while a worker reads nothing because the state is larger than `state_bytes_max`.",
                 &["worker"],
             )?,
             up_workers: make.add(IntGauge::with_opts(opts("workers", "Worker threads running."))?)?,

@@ -61,6 +61,8 @@ pub struct Config {
     pub workers: usize,
     /// Time between commits, in milliseconds.
     pub commit_interval_ms: i64,
+    /// How much the state of a process may take, in bytes; 0 is no limit.
+    pub state_bytes_max: u64,
     /// The address of metrics and health.
     pub http_listen: SocketAddr,
 }
@@ -218,6 +220,7 @@ struct Read {
     changelog: String,
     workers: usize,
     commit_interval_ms: i64,
+    state_bytes_max: u64,
     http_listen: SocketAddr,
 }
 
@@ -232,13 +235,24 @@ impl Read {
             policies: Arc::new(policies),
             workers: self.workers,
             commit_interval_ms: self.commit_interval_ms,
+            state_bytes_max: self.state_bytes_max,
             http_listen: self.http_listen,
         }
     }
 }
 
-const ROOT_FIELDS: &[&str] =
-    &["kafka", "input", "retention", "output", "changelog", "policies", "workers", "commit_interval", "http"];
+const ROOT_FIELDS: &[&str] = &[
+    "kafka",
+    "input",
+    "retention",
+    "output",
+    "changelog",
+    "policies",
+    "workers",
+    "commit_interval",
+    "state_bytes_max",
+    "http",
+];
 
 /// Reads everything, also what comes after a problem; the second is the path of the policies.
 fn read(settings: &Settings, report: &Report) -> (Option<Read>, Option<PathBuf>) {
@@ -256,6 +270,7 @@ fn read(settings: &Settings, report: &Report) -> (Option<Read>, Option<PathBuf>)
     let retention = retention(&root);
     let workers = root.whole("workers", 0, 0..=WORKERS_MAX);
     let commit_interval_ms = root.ms("commit_interval", 100, 1..=COMMIT_INTERVAL_MS_MAX, "from 1ms to 5s");
+    let state_bytes_max = root.bytes("state_bytes_max", 0);
     let http_listen = http_listen(&root);
     let all = || {
         Some(Read {
@@ -266,6 +281,7 @@ fn read(settings: &Settings, report: &Report) -> (Option<Read>, Option<PathBuf>)
             changelog: changelog?,
             workers: workers?,
             commit_interval_ms: commit_interval_ms?,
+            state_bytes_max: state_bytes_max?,
             http_listen: http_listen?,
         })
     };
@@ -525,6 +541,16 @@ impl<'a> Section<'a> {
             Ok(number) if range.contains(&number) => Some(number),
             _ => field.refuse(format!("must be a whole number from {} to {}", range.start(), range.end())),
         }
+    }
+
+    /// A number of bytes, such as `4GiB`.
+    fn bytes(&self, name: &str, default: u64) -> Option<u64> {
+        const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
+        let Some(field) = self.get(name) else { return Some(default) };
+        let text = field.written()?;
+        let known = UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
+        let number = known.and_then(|(digits, shift)| digits.parse::<u64>().ok()?.checked_mul(1 << shift));
+        number.or_else(|| field.refuse("must be a number of bytes such as `4GiB`, or 0 for no limit"))
     }
 
     /// One of the named choices; the first where nothing is written.

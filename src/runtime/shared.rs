@@ -41,6 +41,8 @@ pub struct Shared {
     pub commit_interval_ms: i64,
     /// By how much the local clock may lead the brokers' before nothing is said any more. Rule H4.
     pub clock_skew_max_ms: i64,
+    /// How much memory the state takes, and how much it may.
+    pub state: StateBytes,
     /// Where what happens is counted.
     pub metrics: Metrics,
     /// Where it shows whether the process works.
@@ -98,6 +100,35 @@ impl Board {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Vec<Upcoming>>> {
         // What a thread left that panicked is as good as any: the next look replaces it.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much memory the leads of a process take, by worker, and how much they may.
+#[derive(Debug)]
+pub struct StateBytes {
+    workers: Vec<AtomicUsize>,
+    max: usize,
+}
+
+impl StateBytes {
+    /// For so many workers; at most `max` bytes, or 0 for no limit.
+    pub fn new(workers: usize, max: u64) -> StateBytes {
+        let workers = (0..workers).map(|_| AtomicUsize::new(0)).collect();
+        StateBytes { workers, max: usize::try_from(max).unwrap_or(usize::MAX) }
+    }
+
+    /// A worker's leads take so much.
+    pub fn worker_has(&self, worker: usize, bytes: usize) {
+        if let Some(worker) = self.workers.get(worker) {
+            worker.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nothing more may be read: there is more than may be, or, once that was so, nearly as much.
+    pub fn is_full(&self, was_full: bool) -> bool {
+        let bytes: usize = self.workers.iter().map(|worker| worker.load(Ordering::Relaxed)).sum();
+        let limit = if was_full { self.max - self.max / 20 } else { self.max };
+        0 < self.max && limit < bytes
     }
 }
 
@@ -181,5 +212,27 @@ impl Health {
                 None
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StateBytes;
+
+    #[test]
+    fn reading_goes_on_once_the_state_is_clearly_below_its_limit() {
+        let state = StateBytes::new(2, 1_000);
+        state.worker_has(0, 600);
+        state.worker_has(1, 400);
+        assert!(!state.is_full(false));
+        state.worker_has(1, 401);
+        assert!(state.is_full(false));
+        state.worker_has(1, 360);
+        assert!(state.is_full(true) && !state.is_full(false));
+        state.worker_has(1, 350);
+        assert!(!state.is_full(true));
+        let unlimited = StateBytes::new(1, 0);
+        unlimited.worker_has(0, usize::MAX);
+        assert!(!unlimited.is_full(false));
     }
 }

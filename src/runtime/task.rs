@@ -429,6 +429,11 @@ impl Task {
         self.engine.store().touched_count() + self.pending.outputs.len() + self.pending.letters.len()
     }
 
+    /// About how many bytes its leads take.
+    pub fn state_bytes(&self) -> usize {
+        self.engine.store().bytes()
+    }
+
     /// Whether a commit would change anything.
     pub fn is_dirty(&self) -> bool {
         self.wants_commit
@@ -551,6 +556,7 @@ impl Task {
         let stalled_ms = self.stalled_since.map_or(0, |since| now.since(since));
         let (unread, leads) = (self.horizon.unread(), self.engine.store().len());
         self.shared.metrics.partition_is(self.partition, known_until, stalled_ms, unread, leads);
+        self.shared.metrics.state_takes(self.partition, self.state_bytes());
         let tally = self.engine.store().tally().clone();
         self.publish_tally(tally);
         let rows_max = self.shared.board.rows_max();

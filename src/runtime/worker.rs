@@ -31,6 +31,8 @@ pub struct Worker<P> {
     /// Partitions whose logs may have lost records, and what is known of that already.
     suspects: BTreeMap<Partition, Vec<Found>>,
     clock: ClockGuard,
+    /// Whether nothing is read, for the state is too large.
+    is_held: bool,
     is_busy: bool,
     published_at: Instant,
     writing_since: Instant,
@@ -117,6 +119,7 @@ impl<P: Port> Worker<P> {
             has_joined: false,
             suspects: BTreeMap::new(),
             clock: ClockGuard::default(),
+            is_held: false,
             is_busy: false,
             published_at: Instant::MIN,
             writing_since: Instant::MIN,
@@ -140,6 +143,7 @@ impl<P: Port> Worker<P> {
         self.advance();
         self.ask();
         self.commit_if_due()?;
+        self.hold_if_full()?;
         self.publish();
         Ok(())
     }
@@ -601,6 +605,33 @@ impl<P: Port> Worker<P> {
                 task.commit(positions, now);
             }
         }
+    }
+
+    /// Reads nothing more while the state of the process is too large. Nothing is lost by it: what is not read
+    /// stays in the log, and nothing is said to be proven.
+    fn hold_if_full(&mut self) -> Result<(), Error> {
+        let tasks = self.partitions.values().filter_map(|phase| match phase {
+            Phase::Live(task) => Some(task.state_bytes()),
+            Phase::Restoring(_) | Phase::Stopped => None,
+        });
+        let bytes = tasks.sum();
+        self.shared.state.worker_has(self.index, bytes);
+        let is_full = self.shared.state.is_full(self.is_held);
+        if is_full == self.is_held {
+            return Ok(());
+        }
+        match is_full {
+            true => tracing::error!(
+                bytes,
+                "the state is larger than `state_bytes_max`: nothing is read until the limit is raised, \
+                 or another instance takes partitions over"
+            ),
+            false => tracing::info!(bytes, "the state fits again: reading goes on"),
+        }
+        self.port.hold(is_full)?;
+        self.is_held = is_full;
+        self.shared.metrics.reading_held(self.index, is_full);
+        Ok(())
     }
 
     fn publish(&mut self) {

@@ -17,7 +17,7 @@ use crate::kafka::{KafkaPort, KafkaSettings};
 use crate::metrics::Metrics;
 use crate::runtime::port::Error;
 use crate::runtime::service::Service;
-use crate::runtime::shared::{Board, Health, InputTopic, Shared};
+use crate::runtime::shared::{Board, Health, InputTopic, Shared, StateBytes};
 use crate::sla::engine;
 use crate::sla::instant::Instant;
 use crate::sla::policy::Rules;
@@ -143,6 +143,7 @@ pub fn share(config: &Config, layout: &Layout, board_rows: usize) -> Result<Arc<
         writes_outcomes: config.output.outcomes.is_some(),
         commit_interval_ms: config.commit_interval_ms,
         clock_skew_max_ms: config.input.clock_skew_max_ms,
+        state: StateBytes::new(worker_count(config, layout.partitions), config.state_bytes_max),
         metrics,
         health: Health::new(worker_count(config, layout.partitions)),
         board: Board::new(board_rows),

@@ -15,7 +15,7 @@ use super::seeds;
 use crate::config::read_policies;
 use crate::metrics::Metrics;
 use crate::runtime::port::{Error, Record};
-use crate::runtime::shared::{Board, Health, InputTopic, Shared};
+use crate::runtime::shared::{Board, Health, InputTopic, Shared, StateBytes};
 use crate::runtime::worker::Worker;
 use crate::sla::engine::{self, Arrival, Effects, Engine};
 use crate::sla::instant::Instant;
@@ -85,6 +85,7 @@ fn shared(rules: &Arc<Rules>, setup: &Setup, lateness_max_ms: i64) -> Arc<Shared
         writes_outcomes: true,
         commit_interval_ms: 100,
         clock_skew_max_ms: 5_000,
+        state: StateBytes::new(1, 0),
         health: Health::new(1),
         board: Board::new(0),
     })

@@ -382,6 +382,7 @@ impl Engine {
         }
         self.store.note(slot).was_restored = false;
         self.store.note_open(slot, open);
+        self.store.note_bytes(slot);
         self.store.agenda.set(slot, due);
     }
 

@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::agenda::Agenda;
-use super::fact::Facts;
+use super::fact::{Fact, Facts};
 use super::instant::Instant;
 use super::policy::NameId;
 use super::timeline::{Clock, Course, Gap, Step};
@@ -50,6 +50,8 @@ pub struct Lead {
     pub merged_at: Option<Instant>,
     is_unplanned: bool,
     transaction: u64,
+    /// How many bytes of it are counted in its store.
+    counted_bytes: usize,
 }
 
 /// A transition that was spoken.
@@ -146,6 +148,7 @@ impl Default for Lead {
             merged_at: None,
             is_unplanned: false,
             transaction: 0,
+            counted_bytes: 0,
         }
     }
 }
@@ -156,6 +159,20 @@ const CHUNK_ITEMS_MAX: u32 = 64;
 const CHUNK_BYTES_MAX: u32 = 256 * 1024;
 
 impl Lead {
+    /// About how many bytes of memory it takes.
+    fn bytes(&self) -> usize {
+        let facts = self.facts.as_slice();
+        let bodies: usize = facts.iter().map(Fact::bytes).sum();
+        size_of::<Slot>()
+            + bodies
+            + size_of_val(facts)
+            + size_of_val(self.spoken.as_slice())
+            + size_of_val(self.decided.as_slice())
+            + size_of_val(self.rejected.as_slice())
+            + size_of_val(self.open.as_slice())
+            + self.base.as_ref().map_or(0, |base| base.bytes())
+    }
+
     /// The chunk of a new fact or spoken transition.
     pub fn open_chunk(&mut self) -> u32 {
         if CHUNK_ITEMS_MAX <= self.chunk_items || CHUNK_BYTES_MAX <= self.chunk_bytes {
@@ -198,6 +215,7 @@ pub struct Store {
     is_transactional: bool,
     forgotten_before: Instant,
     tally: Tally,
+    bytes: usize,
 }
 
 /// A lead that the transaction touched, and what it was before.
@@ -231,6 +249,7 @@ impl Default for Store {
             is_transactional: true,
             forgotten_before: Instant::MIN,
             tally: Tally::new(),
+            bytes: 0,
         }
     }
 }
@@ -251,6 +270,20 @@ impl Store {
         self.count(&open, 1);
         let before = std::mem::replace(&mut self.note(slot).open, open);
         self.count(&before, -1);
+    }
+
+    /// About how many bytes of memory the leads take that were looked at since they changed.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Counts anew what a lead takes.
+    pub fn note_bytes(&mut self, slot: u32) {
+        let id_bytes = self.id(slot).len();
+        let lead = self.note(slot);
+        let now = lead.bytes() + id_bytes;
+        let before = std::mem::replace(&mut lead.counted_bytes, now);
+        self.bytes = self.bytes + now - before;
     }
 
     fn count(&mut self, open: &[OpenClock], by: i64) {
@@ -339,7 +372,8 @@ impl Store {
 
     fn place(&mut self, id: Arc<str>, lead: Lead) -> u32 {
         let hash = self.hasher.hash_one(&*id);
-        let slot = self.slots.put(id, Lead { is_unplanned: false, open: Vec::new(), ..lead });
+        let slot =
+            self.slots.put(id, Lead { is_unplanned: false, open: Vec::new(), counted_bytes: 0, ..lead });
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.shards[shard_of(hash)].insert_unique(hash, slot, |slot| hasher.hash_one(&**slots.id(*slot)));
         slot
@@ -354,6 +388,7 @@ impl Store {
         let lead = self.slots.take(slot);
         if let Some(lead) = &lead {
             self.count(&lead.open, -1);
+            self.bytes -= lead.counted_bytes;
         }
         lead
     }

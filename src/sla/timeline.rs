@@ -313,6 +313,12 @@ impl Course {
         self.running.iter()
     }
 
+    /// About how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let facts: usize = self.running.iter().map(|clock| clock.start_fact.bytes()).sum();
+        size_of::<Course>() + size_of_val(self.running.as_slice()) + facts
+    }
+
     /// Who has the lead and where it is.
     pub fn context(&self) -> &Arc<Context> {
         &self.context
