@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::port::{Bounds, Committed, Error, Partition, Port, Position};
 use super::shared::{InputTopic, Shared};
-use super::task::{Reading, Start, Task};
+use super::task::{DOUBT_MS, Reading, Start, Task, losses};
 use crate::sla::engine::Engine;
 use crate::sla::instant::Instant;
 use crate::wire::changelog::{Input, Progress, Reader};
@@ -20,6 +20,8 @@ pub struct Restore {
     stage: Stage,
     is_second: bool,
     has_warned: bool,
+    /// Since when the input's log looks as if it had lost records.
+    doubted_since: Option<Instant>,
 }
 
 enum Stage {
@@ -67,6 +69,7 @@ impl Restore {
             stage: Stage::Committed,
             is_second: false,
             has_warned: false,
+            doubted_since: None,
         }
     }
 
@@ -152,8 +155,13 @@ impl Restore {
             }
             Err(why) => return Err(Refused::Partition(why)),
         };
-        port.changelog_close(self.partition);
         let now = port.now();
+        let losses = losses(&readings, &bounds);
+        // A broker that was deposed may have answered: what it says counts when it is said again.
+        if !losses.is_empty() && now.since(*self.doubted_since.get_or_insert(now)) < DOUBT_MS {
+            return Ok(Restored::NotYet);
+        }
+        port.changelog_close(self.partition);
         let known =
             progress.and_then(|progress| progress.partitioner.as_deref()).and_then(Partitioner::parse);
         let forgotten_until = progress.and_then(|progress| progress.forgotten_until).unwrap_or(Instant::MIN);
@@ -168,7 +176,6 @@ impl Restore {
             routing: Routing::new(shared.partitions, shared.partitioner.or(known)),
         };
         let mut task = Task::new(Arc::clone(shared), self.partition, start);
-        let losses = task.losses(&bounds);
         if !losses.is_empty() {
             task.lose(&losses, &bounds, now);
         }

@@ -115,7 +115,7 @@ const PROBE_INTERVAL_MS: i64 = 50;
 /// A partition where nothing is planned is asked about this often, for its metrics.
 const PROBE_IDLE_MS: i64 = 5_000;
 /// What may be said by somebody who does not know better is believed when it is said again so much later.
-const DOUBT_MS: i64 = 2_000;
+pub const DOUBT_MS: i64 = 2_000;
 
 impl Task {
     /// Begins to process a partition.
@@ -248,10 +248,7 @@ impl Task {
 
     /// The inputs that lost records, as their bounds show. Rule H6.
     pub fn losses(&self, bounds: &[Bounds]) -> Vec<Found> {
-        let loss = |(topic, (reading, bounds)): (usize, (&Reading, &Bounds))| {
-            reading.loss(bounds).map(|why| (topic as Topic, why))
-        };
-        self.readings.iter().zip(bounds).enumerate().filter_map(loss).collect()
+        losses(&self.readings, bounds)
     }
 
     /// Records of these inputs were lost before they were read. What is open is undecidable, and reading goes
@@ -608,6 +605,14 @@ impl Drop for Task {
         self.publish_tally(nothing);
         self.shared.metrics.partition_gone(self.partition);
     }
+}
+
+/// The inputs that lost records, as their bounds show. Rule H6.
+pub fn losses(readings: &[Reading], bounds: &[Bounds]) -> Vec<Found> {
+    let loss = |(topic, (reading, bounds)): (usize, (&Reading, &Bounds))| {
+        reading.loss(bounds).map(|why| (topic as Topic, why))
+    };
+    readings.iter().zip(bounds).enumerate().filter_map(loss).collect()
 }
 
 fn new_horizon(shared: &Shared, readings: &[Reading]) -> Horizon {

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha12Rng;
 use super::port::{Answer, Bounds, Error, Offsets, Partition, Polled, Port};
 use super::restore::{Refused, Restore, Restored};
 use super::shared::Shared;
-use super::task::{Found, Task};
+use super::task::{DOUBT_MS, Found, Task};
 use crate::sla::instant::Instant;
 
 /// One thread's work.
@@ -29,7 +29,7 @@ pub struct Worker<P> {
     restored_last: Partition,
     has_joined: bool,
     /// Partitions whose logs may have lost records, and what is known of that already.
-    suspects: BTreeMap<Partition, Vec<Found>>,
+    suspects: BTreeMap<Partition, Suspicion>,
     clock: ClockGuard,
     /// Whether nothing is read, for the state is too large.
     is_held: bool,
@@ -45,6 +45,13 @@ enum Phase {
     Live(Box<Task>),
     /// Given up for a permanent error, until the group moves it.
     Stopped,
+}
+
+/// Signs that a partition's log has lost records. Rule H6.
+struct Suspicion {
+    /// What is certain.
+    found: Vec<Found>,
+    since: Instant,
 }
 
 /// What is known of the local wall clock. Rule H4.
@@ -256,8 +263,10 @@ impl<P: Port> Worker<P> {
                 self.give_up(&lost)
             }
             GroupEvent::OutOfRange => {
+                let since = self.port.now();
                 for partition in self.partitions.keys() {
-                    self.suspects.entry(*partition).or_default();
+                    let suspicion = Suspicion { found: Vec::new(), since };
+                    self.suspects.entry(*partition).or_insert(suspicion);
                 }
                 Ok(())
             }
@@ -419,22 +428,27 @@ impl<P: Port> Worker<P> {
     fn make_good(&mut self) -> Result<(), Error> {
         let suspects: Vec<_> = self.suspects.keys().copied().collect();
         for partition in suspects {
-            let Some(Phase::Live(task)) = self.partitions.get(&partition) else {
+            let Some(Phase::Live(task)) = self.partitions.get_mut(&partition) else {
                 self.suspects.remove(&partition);
                 continue;
             };
+            task.new_epoch();
             let bounds = match self.port.bounds(partition) {
                 Err(Error::NotYet(_)) => continue,
                 bounds => bounds?,
             };
-            let mut found = self.suspects.remove(&partition).unwrap_or_default();
-            let seen = task.losses(&bounds).into_iter();
-            found.extend(
-                seen.filter(|(topic, _)| !found.iter().any(|(known, _)| known == topic)).collect::<Vec<_>>(),
-            );
-            if !found.is_empty() {
-                self.skip_gap(partition, found, &bounds)?;
+            let Some(suspicion) = self.suspects.get_mut(&partition) else { continue };
+            let is_old = DOUBT_MS <= self.port.now().since(suspicion.since);
+            let seen = task.losses(&bounds);
+            let is_known = |(topic, _): &Found| suspicion.found.iter().any(|(known, _)| known == topic);
+            let unknown: Vec<_> = seen.into_iter().filter(|found| !is_known(found)).collect();
+            // A broker that was deposed may have answered: what it says counts when it is said again.
+            if !unknown.is_empty() && !is_old {
+                continue;
             }
+            suspicion.found.extend(unknown);
+            let found = self.suspects.remove(&partition).map_or_else(Vec::new, |suspicion| suspicion.found);
+            self.skip_gap(partition, found, &bounds)?;
         }
         Ok(())
     }
@@ -443,26 +457,32 @@ impl<P: Port> Worker<P> {
         if matches!(self.transaction, Transaction::Open) {
             self.commit()?;
         }
+        let now = self.port.now();
         if !matches!(self.transaction, Transaction::Open) {
-            self.suspects.insert(partition, found);
+            self.suspects.insert(partition, Suspicion { found, since: now });
             return Ok(());
         }
-        let now = self.port.now();
         if let Some(Phase::Live(task)) = self.partitions.get_mut(&partition) {
-            task.lose(&found, bounds, now);
+            if !found.is_empty() {
+                task.lose(&found, bounds, now);
+            }
+            // Also where nothing is lost: the client has stopped reading.
             self.port.rewind(partition, &task.positions())?;
         }
         Ok(())
     }
 
     fn take_answers(&mut self) -> Result<(), Error> {
-        let (partitions, suspects) = (&mut self.partitions, &mut self.suspects);
+        let (partitions, suspects, since) = (&mut self.partitions, &mut self.suspects, self.port.now());
         let mut refused = Ok(());
         self.port.answers(&mut |answer: Answer| {
             if let Some(Phase::Live(task)) = partitions.get_mut(&answer.partition) {
                 match task.answered(&answer) {
                     Ok(None) => {}
-                    Ok(Some(found)) => suspects.entry(answer.partition).or_default().push(found),
+                    Ok(Some(found)) => {
+                        let suspicion = Suspicion { found: Vec::new(), since };
+                        suspects.entry(answer.partition).or_insert(suspicion).found.push(found);
+                    }
                     Err(error) => refused = Err(error),
                 }
             }
