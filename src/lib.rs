@@ -13,7 +13,7 @@
 //!    cluster that loses answers, kills processes and moves partitions.
 //! 5. [`config`]: text to policies and settings that cannot be wrong. [`cli`] has one file a command,
 //!    [`serve`] puts a running service together, [`http`] and [`metrics`] say how it is.
-//! 6. [`replay`] judges files with the same engine; [`demo`] has leads to watch.
+//! 6. [`replay`] judges files with the same engine, [`verify`] what a service said; [`demo`] has leads to watch.
 //!
 //! # How data flows
 //!
@@ -52,4 +52,5 @@ pub mod serve;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod sla;
+pub mod verify;
 pub mod wire;

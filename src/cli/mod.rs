@@ -5,6 +5,7 @@ pub mod demo;
 pub mod replay;
 pub mod run;
 pub mod simulate;
+pub mod verify;
 
 use std::process::ExitCode;
 
@@ -25,8 +26,9 @@ use clap::{Parser, Subcommand};
         overdue demo                                     see it at work, without Kafka\n  \
         overdue replay -p policies.yaml events.jsonl     judge what happened\n  \
         overdue check --config overdue.yaml              before it runs\n  \
-        overdue run --config overdue.yaml                the service\n\n\
-        Exit codes: 0 done, 1 the service could not go on, 2 wrong usage or something could not be read or \
+        overdue run --config overdue.yaml                the service\n  \
+        overdue verify --config overdue.yaml             whether what it said is right\n\n\
+        Exit codes: 0 done, 1 findings, or the service could not go on, 2 wrong usage or something could not be read or \
         written, 78 configuration or policies are refused.",
     arg_required_else_help = true
 )]
@@ -41,6 +43,7 @@ enum Command {
     Demo(demo::Args),
     Check(check::Args),
     Replay(replay::Args),
+    Verify(verify::Args),
     Simulate(simulate::Args),
 }
 
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => exit_code(demo::run(&args)),
         Command::Check(args) => check::check(&args),
         Command::Replay(args) => exit_code(replay::run(&args)),
+        Command::Verify(args) => verify::run(&args).unwrap_or_else(|failure| exit_code(Err(failure))),
         Command::Simulate(args) => exit_code(simulate::run(&args)),
     }
 }

@@ -56,7 +56,7 @@ enum Format {
     Json,
 }
 
-fn instant(text: &str) -> Result<Instant, String> {
+pub(super) fn instant(text: &str) -> Result<Instant, String> {
     Instant::parse(text)
         .ok_or_else(|| "not RFC 3339 with an offset, as in `2026-03-31T18:00:00+02:00`".to_owned())
 }

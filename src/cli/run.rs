@@ -43,7 +43,7 @@ pub enum LogFormat {
 
 /// Runs until it is asked to end.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = config::load(&sources(args))?;
+    let config = config::load(&sources(&args.config, &args.sets))?;
     start_log(&args.log, args.log_format)?;
     runtime()?.block_on(service(&config)).map_err(Failure::from)
 }
@@ -71,8 +71,9 @@ async fn service(config: &Config) -> Result<(), serve::Failure> {
     serve::serve(config, &shared, pages, end).await
 }
 
-fn sources(args: &Args) -> Sources {
-    let mut sources = Sources::of_process(args.config.clone(), args.sets.clone());
+/// Files, by default the usual one where it is there, the environment, and settings of the command line.
+pub(super) fn sources(files: &[PathBuf], sets: &[String]) -> Sources {
+    let mut sources = Sources::of_process(files.to_vec(), sets.to_vec());
     let default = PathBuf::from(super::check::CONFIG_FILE);
     if sources.files.is_empty() && default.exists() {
         sources.files.push(default);

@@ -48,7 +48,7 @@ pub(super) fn target(text: &str) -> Result<Target, String> {
 }
 
 /// Reads a duration of the service's settings, in milliseconds; `0s` is one.
-pub(super) fn setting_ms(text: &str) -> Result<i64, String> {
+pub fn setting_ms(text: &str) -> Result<i64, String> {
     let parts = parts(text).ok_or_else(|| form(text, "`100ms`, `5s` or `7d`"))?;
     if let Some((_, unit)) = parts.iter().find(|(_, unit)| value(SETTING, unit).is_none()) {
         return Err(unknown_unit(unit, "`ms s m h d w`"));

@@ -14,7 +14,7 @@ pub use checked::{
     Config, Input, Kafka, KeyedBy, Output, Partitioner, PolicyFile, Properties, Retention, UnknownTypes,
     load, load_policies,
 };
-pub use duration::written as written_target;
+pub use duration::{setting_ms, written as written_target};
 pub use policies::read_policies;
 pub use problem::{Problem, Problems};
 pub use settings::Sources;

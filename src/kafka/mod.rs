@@ -25,6 +25,7 @@ pub mod mock;
 mod port;
 mod probe;
 mod producer;
+pub mod reader;
 
 pub use port::KafkaPort;
 

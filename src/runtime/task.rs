@@ -194,17 +194,10 @@ impl Task {
         if !self.shared.is_keyed_by_lead {
             return Ok(());
         }
-        let detail = match record.key {
-            None => "it has no key",
-            Some(key) if key != lead_id.as_bytes() => "its key is not its `lead_id`",
-            Some(key) if !self.routing.is_right(key, record.partition) => {
-                "its key belongs to another partition"
-            }
-            Some(_) => return Ok(()),
-        };
-        Err(Rejected {
+        let checked = self.routing.check(record.key, lead_id, record.partition);
+        checked.map_err(|misrouted| Rejected {
             reason: Reason::Misrouted,
-            detail: detail.to_owned(),
+            detail: misrouted.as_str().to_owned(),
             lead_id: Some(lead_id.to_owned()),
         })
     }

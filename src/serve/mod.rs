@@ -133,12 +133,7 @@ pub fn share(config: &Config, layout: &Layout, board_rows: usize) -> Result<Arc<
         topics: config.input.topics.iter().enumerate().map(topic).collect(),
         partitions: layout.partitions,
         is_keyed_by_lead: config.input.keyed_by == config::KeyedBy::LeadId,
-        partitioner: match config.input.partitioner {
-            config::Partitioner::Auto => None,
-            config::Partitioner::Murmur2 => Some(Partitioner::Murmur2),
-            config::Partitioner::Crc32 => Some(Partitioner::Crc32),
-            config::Partitioner::Other => Some(Partitioner::Other),
-        },
+        partitioner: partitioner(config),
         ignores_unknown_types: config.input.unknown_types == config::UnknownTypes::Ignore,
         writes_outcomes: config.output.outcomes.is_some(),
         commit_interval_ms: config.commit_interval_ms,
@@ -148,6 +143,16 @@ pub fn share(config: &Config, layout: &Layout, board_rows: usize) -> Result<Arc<
         health: Health::new(worker_count(config, layout.partitions)),
         board: Board::new(board_rows),
     }))
+}
+
+/// How producers partition keys, where the configuration says it.
+pub fn partitioner(config: &Config) -> Option<Partitioner> {
+    match config.input.partitioner {
+        config::Partitioner::Auto => None,
+        config::Partitioner::Murmur2 => Some(Partitioner::Murmur2),
+        config::Partitioner::Crc32 => Some(Partitioner::Crc32),
+        config::Partitioner::Other => Some(Partitioner::Other),
+    }
 }
 
 /// Binds the address that metrics and health are asked at.

@@ -266,6 +266,11 @@ impl Engine {
         Arc::clone(self.timeline(slot).course.context())
     }
 
+    /// When a lead leaves if nothing more comes and everything is said. Rule H10.
+    pub fn retained_until(&self, slot: u32) -> Option<Instant> {
+        self.leaves_at(slot, &self.timeline(slot))
+    }
+
     fn timeline(&self, slot: u32) -> Timeline {
         let lead = self.store.lead(slot);
         derive(&self.rules, self.store.gaps(), lead.base.as_deref(), lead.facts.as_slice())

@@ -43,6 +43,28 @@ impl fmt::Display for Partitioner {
     }
 }
 
+/// Why a record does not belong where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misrouted {
+    /// It has no key.
+    NoKey,
+    /// Its key is not its lead.
+    OtherKey,
+    /// Its key belongs to another partition.
+    OtherPartition,
+}
+
+impl Misrouted {
+    /// Why, for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Misrouted::NoKey => "it has no key",
+            Misrouted::OtherKey => "its key is not its `lead_id`",
+            Misrouted::OtherPartition => "its key belongs to another partition",
+        }
+    }
+}
+
 /// Finds the partitioner from the first records, and then holds every record to it.
 #[derive(Debug, Clone)]
 pub struct Routing {
@@ -65,6 +87,16 @@ impl Routing {
     /// The partitioner, once it is known.
     pub fn partitioner(&self) -> Option<Partitioner> {
         self.found
+    }
+
+    /// Whether a record of this key lies in the partition of its lead, as far as is known.
+    pub fn check(&mut self, key: Option<&[u8]>, lead_id: &str, partition: i32) -> Result<(), Misrouted> {
+        match key {
+            None => Err(Misrouted::NoKey),
+            Some(key) if key != lead_id.as_bytes() => Err(Misrouted::OtherKey),
+            Some(key) if !self.is_right(key, partition) => Err(Misrouted::OtherPartition),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Whether a record of this key belongs to this partition, as far as is known.

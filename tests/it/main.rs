@@ -9,3 +9,4 @@ mod examples;
 mod kafka_helper;
 mod kafka_port;
 mod support;
+mod verify;

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, sleep};
@@ -146,6 +146,18 @@ impl<'a> Job<'a> {
         String::from_utf8_lossy(&done.stdout).lines().map(Said::parse).collect()
     }
 
+    /// Runs `overdue verify` on what this service did.
+    pub fn verify(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_overdue"));
+        command
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .env_remove("OVERDUE_CONFIG")
+            .arg("verify");
+        self.configure(&mut command, "");
+        command.args(args).output().expect("overdue starts")
+    }
+
     fn policies(&self) -> PathBuf {
         self.folder.path().join("policies.yaml")
     }
@@ -160,6 +172,12 @@ impl<'a> Job<'a> {
             "--log-format",
             "text",
         ]);
+        self.configure(&mut command, instance);
+        command
+    }
+
+    /// Adds the settings.
+    fn configure(&self, command: &mut Command, instance: &str) {
         let policies = self.policies().display().to_string();
         let own = [
             ("kafka.brokers", self.kafka.bootstrap()),
@@ -176,7 +194,6 @@ impl<'a> Job<'a> {
             command.arg("--set").arg(format!("{name}={value}"));
         }
         command.arg("--set").arg(format!("input.topics=[{}]", self.inputs.join(", ")));
-        command
     }
 }
 

@@ -1,0 +1,350 @@
+//! What should have been said: the service's own engine on the records of one partition number.
+//!
+//! The records are those that the service used: whatever the dead-letter topic says of one decides whether it
+//! counts, and whether that is right is checked beside it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::finding::{Finding, Kind};
+use super::ledger::Expected;
+use super::letters::{Letter, Letters};
+use super::said::{Place, Said, What};
+use crate::sla::engine::{self, Applied, Arrival, Effects, Engine};
+use crate::sla::fact::{Fact, Kind as FactKind};
+use crate::sla::instant::Instant;
+use crate::sla::policy::Rules;
+use crate::sla::timeline::Step;
+use crate::wire::decode::{Decoder, Reason, Settings as Decoding};
+use crate::wire::encode::Encoder;
+use crate::wire::record::{Partition, Record, Topic};
+use crate::wire::routing::{Misrouted, Partitioner, Routing};
+
+/// How the service was set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What was promised.
+    pub rules: Arc<Rules>,
+    /// Writes what should have been said.
+    pub encoder: Encoder,
+    /// How many input topics there are.
+    pub inputs: usize,
+    /// How many partitions each of them has.
+    pub partitions: Partition,
+    /// How records are read.
+    pub decoding: Decoding,
+    /// How producers partition keys, where the configuration says it.
+    pub partitioner: Option<Partitioner>,
+    /// Whether keys must be lead ids.
+    pub is_keyed_by_lead: bool,
+    /// Whether events of unknown types are passed over.
+    pub ignores_unknown_types: bool,
+    /// Whether met and cancelled clocks are said too.
+    pub has_outcomes: bool,
+    /// How long an event may take to be in the log, in milliseconds.
+    pub grace_ms: i64,
+    /// Facts that are older may be settled, in milliseconds. Rule H10.
+    pub lateness_max_ms: i64,
+    /// Most facts that are kept of a lead. Rule H10.
+    pub facts_max: usize,
+    /// How long closed leads are kept, in milliseconds. Rule H10.
+    pub retention_closed_ms: i64,
+    /// How long others are kept, in milliseconds. Rule H10.
+    pub retention_idle_ms: i64,
+}
+
+/// What is known of the logs of a partition number before they are read.
+#[derive(Debug, Clone, Default)]
+pub struct Logs {
+    /// The partition number.
+    pub partition: Partition,
+    /// The service has read so far, by input topic; `None` where that is not known.
+    pub committed: Vec<Option<i64>>,
+    /// Whether records were deleted from the start of one of the logs.
+    pub is_cut: bool,
+    /// Whether an open transaction holds back the end of one.
+    pub is_held: bool,
+    /// Dead letters written until then may have been deleted.
+    pub letters_cut_until: Option<Instant>,
+}
+
+/// What was seen of a lead.
+#[derive(Debug, Default)]
+pub struct LeadNote {
+    /// Records of it may have been deleted.
+    pub is_partial: bool,
+    /// It may have been forgotten between two of its records.
+    pub may_be_forgotten: bool,
+    /// It lies in a log with an open transaction.
+    pub is_held: bool,
+    /// It has a record that may have been rejected.
+    pub may_be_rejected: bool,
+    /// Facts that came later than the grace: when they happened, and when they came.
+    pub late: Vec<(Instant, Instant)>,
+    records: usize,
+    last_recorded_at: Option<Instant>,
+    merged_at: Option<Instant>,
+}
+
+/// Everything that was found out from the input topics.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// What should have been said.
+    pub expected: Expected,
+    /// The leads.
+    pub leads: HashMap<Arc<str>, LeadNote>,
+    /// What is wrong with the dead letters.
+    pub findings: Vec<Finding>,
+    /// How many records were read.
+    pub records: u64,
+    /// How many of them were left out, by reason.
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// Judges the records of one partition number.
+pub struct Judge<'a> {
+    settings: &'a Settings,
+    logs: Logs,
+    /// The timestamp of the first record that is still there.
+    log_start: Option<Instant>,
+    engine: Engine,
+    decoder: Decoder,
+    routing: Routing,
+    letters: &'a mut Letters,
+    judged: &'a mut Judged,
+    /// Rejected because their lead is merged, which only the whole log can show.
+    merged: Vec<(Arc<str>, Instant, Finding)>,
+}
+
+/// So many leads are judged before what they say is written down.
+const LEADS_A_STEP: usize = 10_000;
+
+impl<'a> Judge<'a> {
+    /// Begins with a partition number.
+    pub fn new(
+        settings: &'a Settings,
+        logs: Logs,
+        letters: &'a mut Letters,
+        judged: &'a mut Judged,
+    ) -> Judge<'a> {
+        // No fact is settled before everything is read, and no lead is forgotten before it is judged.
+        let windows = engine::Settings {
+            grace_ms: settings.grace_ms,
+            lateness_max_ms: i64::MAX / 4,
+            facts_max: usize::MAX,
+            retention_closed_ms: settings.retention_closed_ms,
+            retention_idle_ms: settings.retention_idle_ms,
+        };
+        Judge {
+            settings,
+            logs,
+            log_start: None,
+            engine: Engine::without_transactions(Arc::clone(&settings.rules), windows),
+            decoder: Decoder::new(settings.decoding),
+            routing: Routing::new(settings.partitions, settings.partitioner),
+            letters,
+            judged,
+            merged: Vec::new(),
+        }
+    }
+
+    /// Takes in the next record of one of the logs.
+    pub fn take(&mut self, record: &Record<'_>) {
+        self.judged.records += 1;
+        self.log_start = self.log_start.or(record.timestamp);
+        let letter = self.letters.take(place(record));
+        if let Some(letter) = &letter {
+            *self.judged.rejected.entry(letter.reason.clone()).or_default() += 1;
+        }
+        match self.decoder.decode(record) {
+            Err(rejected) => self.check_rejected(record, rejected.reason, letter),
+            Ok(event) => {
+                let routed = match self.settings.is_keyed_by_lead {
+                    true => self.routing.check(record.key, &event.lead_id, record.partition),
+                    false => Ok(()),
+                };
+                match routed {
+                    Err(misrouted) if !self.is_by_arrival(misrouted) => {
+                        self.check_rejected(record, Reason::Misrouted, letter);
+                    }
+                    _ => self.take_fact(record, &event.lead_id, event.fact, letter),
+                }
+            }
+        }
+    }
+
+    /// Judges until an instant and writes down what should have been said.
+    pub fn finish(mut self, until: Instant) {
+        let mut effects = Effects::default();
+        loop {
+            let has_more = self.engine.advance(until, LEADS_A_STEP, &mut effects);
+            effects.started.clear();
+            for output in effects.outputs.drain(..) {
+                if self.settings.has_outcomes || !matches!(output.step, Step::Met | Step::Cancelled) {
+                    let encoded = self.settings.encoder.encode(&output, self.logs.partition, output.date);
+                    self.expect(&encoded.value);
+                }
+            }
+            if !has_more {
+                break;
+            }
+        }
+        self.check_merged();
+    }
+
+    fn expect(&mut self, value: &[u8]) {
+        if let Ok(Said { what: What::Happened(key, content), .. }) = Said::parse(value) {
+            self.judged.expected.insert(key, content);
+        }
+    }
+
+    /// Where the partitioner was found from the first records, restarts and several topics decide which.
+    fn is_by_arrival(&self, misrouted: Misrouted) -> bool {
+        misrouted == Misrouted::OtherPartition && self.settings.partitioner.is_none()
+    }
+
+    /// A record that cannot be used has a dead letter that says why.
+    fn check_rejected(&mut self, record: &Record<'_>, reason: Reason, letter: Option<Letter>) {
+        let is_passed_over = reason == Reason::UnknownType && self.settings.ignores_unknown_types;
+        let word = reason.as_str();
+        match letter {
+            Some(letter) if letter.reason != word || is_passed_over => {
+                let should = if is_passed_over { "it is to be passed over" } else { word };
+                self.find_letter(record, &letter, &format!("it says `{}`, and {should}", letter.reason));
+            }
+            None if !is_passed_over => self.miss_letter(record, word),
+            _ => {}
+        }
+    }
+
+    fn take_fact(&mut self, record: &Record<'_>, lead_id: &str, fact: Fact, letter: Option<Letter>) {
+        if let Some(letter) = letter {
+            return self.check_left_out(record, lead_id, &fact, &letter);
+        }
+        let (time, kind) = (fact.time, fact.kind);
+        let arrival = record.timestamp.unwrap_or(time);
+        let is_forgotten = self.may_have_left(lead_id, arrival);
+        let applied = self.engine.apply(lead_id, fact, Arrival { at: arrival, recorded_at: None });
+        // With several topics, the merge may have come after what follows it.
+        if applied == Applied::Merged && self.settings.inputs == 1 {
+            self.miss_letter(record, Reason::Merged.as_str());
+        }
+        let is_first_known = self.is_whole_from(kind, time);
+        let may_be_rejected = self.may_be_too_late(time, record.timestamp);
+        let (is_cut, is_held) = (self.logs.is_cut, self.logs.is_held);
+        let grace_ms = self.settings.grace_ms;
+        let note = self.note(lead_id);
+        note.is_partial |= is_cut && note.records == 0 && !is_first_known;
+        note.may_be_forgotten |= is_forgotten;
+        note.may_be_rejected |= may_be_rejected;
+        note.is_held |= is_held;
+        if time.plus(grace_ms) < arrival {
+            note.late.push((time, arrival));
+        }
+        if kind == FactKind::LeadMerged {
+            note.merged_at = Some(note.merged_at.map_or(time, |known| known.min(time)));
+        }
+        note.records += 1;
+        note.last_recorded_at = note.last_recorded_at.max(Some(arrival));
+    }
+
+    /// What is left out because the dead-letter topic says so, as far as it can be told whether that is right.
+    fn check_left_out(&mut self, record: &Record<'_>, lead_id: &str, fact: &Fact, letter: &Letter) {
+        let is_cut = self.logs.is_cut;
+        let note = self.note(lead_id);
+        note.is_partial |= is_cut && note.records == 0;
+        let has_many = self.settings.facts_max <= self.note(lead_id).records;
+        let problem = match letter.reason.as_str() {
+            "too_late" if has_many => None,
+            "too_late" => self.not_too_late(fact.time, letter),
+            "merged" => {
+                let finding = letter_finding(record, letter, "its lead was not merged before it");
+                self.merged.push((Arc::from(lead_id), fact.time, finding));
+                None
+            }
+            "misrouted" if self.settings.is_keyed_by_lead && self.settings.partitioner.is_none() => None,
+            reason => Some(format!("it says `{reason}`, and it is not")),
+        };
+        if let Some(problem) = problem {
+            self.find_letter(record, letter, &problem);
+        }
+    }
+
+    /// Nothing is settled that is younger than the shortest time for which anything is kept. Rules F10 and H10.
+    fn not_too_late(&self, time: Instant, letter: &Letter) -> Option<String> {
+        let settled =
+            letter.written_at?.minus(self.kept_ms()).plus(self.settings.decoding.future_skew_max_ms);
+        (settled < time).then(|| format!("it says `too_late`, and nothing of {time} can have been settled"))
+    }
+
+    fn kept_ms(&self) -> i64 {
+        let Settings { lateness_max_ms, retention_closed_ms, retention_idle_ms, .. } = self.settings;
+        *lateness_max_ms.min(retention_closed_ms).min(retention_idle_ms)
+    }
+
+    /// Whether a dead letter about this may have been deleted.
+    fn may_be_too_late(&self, time: Instant, recorded_at: Option<Instant>) -> bool {
+        let is_cut = self.logs.letters_cut_until.is_some_and(|cut| recorded_at.is_none_or(|at| at <= cut));
+        is_cut
+            && recorded_at.is_none_or(|at| {
+                time <= at.minus(self.kept_ms()).plus(self.settings.decoding.future_skew_max_ms)
+            })
+    }
+
+    /// A lead is taken to be whole that was created after the log's present start.
+    fn is_whole_from(&self, kind: FactKind, time: Instant) -> bool {
+        let start = self.log_start.map(|start| start.minus(self.settings.grace_ms));
+        kind == FactKind::LeadCreated && start.is_none_or(|start| start <= time)
+    }
+
+    /// Whether nothing came about a lead for so long that it may have been forgotten. Rule H10.
+    fn may_have_left(&self, lead_id: &str, arrival: Instant) -> bool {
+        let shortest_ms = self.settings.retention_closed_ms.min(self.settings.retention_idle_ms);
+        let last = self.judged.leads.get(lead_id).and_then(|note| note.last_recorded_at);
+        if last.is_none_or(|last| arrival < last.plus(shortest_ms)) {
+            return false;
+        }
+        let slot = self.engine.store().find(lead_id);
+        slot.and_then(|slot| self.engine.retained_until(slot)).is_some_and(|until| until <= arrival)
+    }
+
+    fn check_merged(&mut self) {
+        for (lead_id, time, finding) in std::mem::take(&mut self.merged) {
+            if self.note(&lead_id).merged_at.is_none_or(|merged| time <= merged) {
+                self.judged.findings.push(finding);
+            }
+        }
+    }
+
+    fn note(&mut self, lead_id: &str) -> &mut LeadNote {
+        if !self.judged.leads.contains_key(lead_id) {
+            self.judged.leads.insert(Arc::from(lead_id), LeadNote::default());
+        }
+        self.judged.leads.get_mut(lead_id).expect("a lead that was just noted")
+    }
+
+    fn miss_letter(&mut self, record: &Record<'_>, reason: &str) {
+        let committed = self.logs.committed.get(usize::from(record.topic)).copied().flatten();
+        let is_unread = committed.is_some_and(|committed| committed <= record.offset);
+        let cut = self.logs.letters_cut_until;
+        let may_be_gone = cut.is_some_and(|cut| record.timestamp.is_none_or(|at| at <= cut));
+        if !is_unread && !may_be_gone {
+            let detail = format!("it is `{reason}`");
+            self.judged.findings.push(Finding::at(Kind::DeadLetterMissing, Some(place(record)), detail));
+        }
+    }
+
+    fn find_letter(&mut self, record: &Record<'_>, letter: &Letter, problem: &str) {
+        self.judged.findings.push(letter_finding(record, letter, problem));
+    }
+}
+
+fn letter_finding(record: &Record<'_>, letter: &Letter, problem: &str) -> Finding {
+    let detail = format!("about the record at [{}] {}: {problem}", record.partition, record.offset);
+    Finding::at(Kind::DeadLetterExtra, Some(letter.at), detail)
+}
+
+fn place(record: &Record<'_>) -> Place {
+    let topic: Topic = record.topic;
+    Place { topic, partition: record.partition, offset: record.offset }
+}
