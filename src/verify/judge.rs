@@ -81,9 +81,12 @@ pub struct LeadNote {
     pub may_be_rejected: bool,
     /// Facts that came later than the grace: when they happened, and when they came.
     pub late: Vec<(Instant, Instant)>,
-    records: usize,
-    last_recorded_at: Option<Instant>,
-    merged_at: Option<Instant>,
+    /// How many of its records count.
+    pub records: usize,
+    /// When the last of them came.
+    pub last_recorded_at: Option<Instant>,
+    /// The earliest merge among them.
+    pub merged_at: Option<Instant>,
 }
 
 /// Everything that was found out from the input topics.
@@ -347,4 +350,180 @@ fn letter_finding(record: &Record<'_>, letter: &Letter, problem: &str) -> Findin
 fn place(record: &Record<'_>) -> Place {
     let topic: Topic = record.topic;
     Place { topic, partition: record.partition, offset: record.offset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read_policies;
+
+    const PROMISE: &str = "
+pipeline: {open: [new], lost: [lost]}
+policies:
+  - name: one
+    objectives: {first-response: {start: created, stop: contacted, within: 60s}}
+";
+
+    const BEGIN_MS: i64 = 1_772_438_400_000;
+
+    fn at(second: i64) -> Instant {
+        Instant::from_millis(BEGIN_MS + second * 1000)
+    }
+
+    fn settings() -> Settings {
+        let policies = read_policies("policies.yaml", PROMISE).unwrap_or_else(|why| panic!("{why}"));
+        let policies = Arc::new(policies);
+        Settings {
+            rules: Arc::new(Rules::new(Arc::clone(&policies))),
+            encoder: Encoder::new(policies, vec!["leads".to_owned()]),
+            inputs: 1,
+            partitions: 1,
+            decoding: Decoding { future_skew_max_ms: 0, are_files: false },
+            partitioner: None,
+            is_keyed_by_lead: true,
+            ignores_unknown_types: false,
+            has_outcomes: false,
+            grace_ms: 5_000,
+            lateness_max_ms: 86_400_000,
+            facts_max: 100,
+            retention_closed_ms: 100_000,
+            retention_idle_ms: 1_000_000,
+        }
+    }
+
+    /// A line a record: the second at which it was recorded, its lead, its type, the second at which it happened,
+    /// and after `!` the reason of its dead letter and the second at which that was written.
+    fn judged(settings: &Settings, logs: Logs, lines: &str) -> Judged {
+        let (mut letters, mut judged) = (Letters::default(), Judged::default());
+        let lines: Vec<_> = lines.split(';').map(str::trim).collect();
+        for (offset, line) in (0i64..).zip(&lines) {
+            let Some((_, letter)) = line.split_once('!') else { continue };
+            let (reason, second) = letter.split_once('@').expect("a second");
+            let offset_text = offset.to_string();
+            let headers = [
+                ("reason", reason),
+                ("topic", "leads"),
+                ("partition", "0"),
+                ("offset", offset_text.as_str()),
+            ];
+            let headers = headers.map(|(name, value)| (name, Some(value.as_bytes())));
+            let timestamp = Some(at(second.parse().expect("a second")));
+            let record = Record {
+                topic: 2,
+                partition: 0,
+                offset,
+                timestamp,
+                key: None,
+                value: None,
+                headers: &headers,
+            };
+            letters.hear(&record, &["leads".to_owned()]);
+        }
+        let mut judge = Judge::new(settings, logs, &mut letters, &mut judged);
+        for (offset, line) in (0i64..).zip(&lines) {
+            let words: Vec<_> = line.split('!').next().unwrap_or_default().split_whitespace().collect();
+            let &[recorded, lead, kind, happened] = words.as_slice() else { panic!("{line}") };
+            let second = |text: &str| at(text.parse().expect("a second"));
+            let stage = if kind == "lead-created" { "new" } else { "lost" };
+            let value = format!(
+                r#"{{"type":"{kind}","lead_id":"{lead}","stage":"{stage}","into":"x","time":"{}","n":{offset}}}"#,
+                second(happened)
+            );
+            judge.take(&Record {
+                topic: 0,
+                partition: 0,
+                offset,
+                timestamp: Some(second(recorded)),
+                key: Some(lead.as_bytes()),
+                value: Some(value.as_bytes()),
+                headers: &[],
+            });
+        }
+        judge.finish(at(100_000));
+        judged
+    }
+
+    fn breached(judged: &Judged) -> String {
+        let leads: Vec<_> = judged.expected.keys().map(|key| &*key.clock.lead_id).collect();
+        leads.join(" ")
+    }
+
+    /// Which leads should have been called overdue, and what is wrong with the dead letters.
+    fn check(lines: &str, leads: &str, findings: &[Kind]) {
+        let judged = judged(&settings(), Logs::default(), lines);
+        assert_eq!(breached(&judged), leads, "{lines}");
+        let found: Vec<_> = judged.findings.iter().map(|finding| finding.kind).collect();
+        assert_eq!(found, findings, "{lines}");
+    }
+
+    #[test]
+    fn a_record_counts_unless_its_dead_letter_says_otherwise() {
+        check("0 L1 lead-created 0; 30 L1 contacted 30; 0 L2 lead-created 0", "L2", &[]);
+        check("0 L1 lead-created 0; 30 L1 contacted 30 !too_late@30", "L1", &[Kind::DeadLetterExtra]);
+        check("0 L1 yodelled 0", "", &[Kind::DeadLetterMissing]);
+        check("0 L1 yodelled 0 !unknown_type@1", "", &[]);
+        check("0 L1 yodelled 0 !not_json@1", "", &[Kind::DeadLetterExtra]);
+        check("0 L1 contacted 0 !unknown_type@1", "", &[Kind::DeadLetterExtra]);
+        check("0 L1 contacted 9 !future@1", "", &[]);
+        check("0 L1 contacted 9", "", &[Kind::DeadLetterMissing]);
+    }
+
+    #[test]
+    fn too_late_is_only_what_may_have_been_settled() {
+        let mut settings = settings();
+        let lines = "90 L1 contacted 20 !too_late@90";
+        let is_found = |settings: &Settings| !judged(settings, Logs::default(), lines).findings.is_empty();
+        assert!(is_found(&settings));
+        settings.lateness_max_ms = 70_000;
+        assert!(!is_found(&settings));
+    }
+
+    #[test]
+    fn merged_is_only_what_follows_a_merge() {
+        check("0 L1 lead-merged 0; 9 L1 contacted 9 !merged@9", "", &[]);
+        check("9 L1 contacted 9 !merged@9; 10 L1 lead-merged 0", "", &[]);
+        check("0 L1 lead-merged 0; 9 L1 contacted 9", "", &[Kind::DeadLetterMissing]);
+        check("9 L1 lead-merged 9; 9 L1 contacted 0 !merged@9", "", &[Kind::DeadLetterExtra]);
+    }
+
+    #[test]
+    fn what_the_service_has_not_read_lacks_no_dead_letter() {
+        let lines = "0 L1 yodelled 0; 0 L1 yodelled 0";
+        let logs = Logs { committed: vec![Some(1)], ..Logs::default() };
+        assert_eq!(judged(&settings(), logs, lines).findings.len(), 1);
+        let logs = Logs { letters_cut_until: Some(at(5)), ..Logs::default() };
+        assert!(judged(&settings(), logs, lines).findings.is_empty(), "they may have been deleted");
+    }
+
+    /// The leads of which something is so.
+    fn leads(judged: &Judged, is_so: impl Fn(&LeadNote) -> bool) -> String {
+        let mut leads: Vec<_> =
+            judged.leads.iter().filter(|(_, note)| is_so(note)).map(|(id, _)| &**id).collect();
+        leads.sort_unstable();
+        leads.join(" ")
+    }
+
+    #[test]
+    fn a_lead_is_whole_that_was_created_after_the_start_of_a_cut_log() {
+        let lines = "100 seen contacted 100; 100 new lead-created 99; 100 again lead-created 50";
+        let cut = judged(&settings(), Logs { is_cut: true, ..Logs::default() }, lines);
+        assert_eq!(leads(&cut, |note| note.is_partial), "again seen");
+        let whole = judged(&settings(), Logs::default(), lines);
+        assert_eq!(leads(&whole, |note| note.is_partial), "");
+    }
+
+    #[test]
+    fn a_lead_may_be_forgotten_that_is_silent_for_longer_than_it_is_kept() {
+        let lines =
+            "0 closed stage-changed 0; 0 open contacted 0; 0 soon stage-changed 0; 50 soon contacted 50;
+            200 closed contacted 200; 200 open contacted 200";
+        let judged = judged(&settings(), Logs::default(), lines);
+        assert_eq!(leads(&judged, |note| note.may_be_forgotten), "closed");
+    }
+
+    #[test]
+    fn a_fact_is_late_that_took_longer_than_the_grace() {
+        let judged = judged(&settings(), Logs::default(), "4 L1 contacted 0; 9 L2 contacted 0");
+        assert_eq!(leads(&judged, |note| !note.late.is_empty()), "L2");
+    }
 }

@@ -317,11 +317,8 @@ mod tests {
                 b'!' => said(&key, owner, None, key.id(false, times)),
                 b'~' => said(&key, owner, Some(key.id(false, times)), key.id(true, times)),
                 _ => {
-                    let undecidable = Said {
-                        what: What::Undecidable(key.clock.clone()),
-                        ..said(&key, owner, None, Id::default())
-                    };
-                    undecidable
+                    let what = What::Undecidable(key.clock.clone());
+                    Said { what, ..said(&key, owner, None, Id::default()) }
                 }
             };
             ledger.hear(record, place);

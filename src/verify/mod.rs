@@ -6,6 +6,7 @@
 //! record came in that time is none. Read [`judge`] (what should have been said), [`ledger`] (what was said, and
 //! the comparison), [`letters`] (what was left out), [`open`] (transactions that nobody ends).
 
+mod excuse;
 pub mod finding;
 pub mod judge;
 pub mod ledger;
@@ -33,6 +34,7 @@ use crate::sla::timeline::Step;
 use crate::wire::decode::{self, Decoder};
 use crate::wire::encode::Encoder;
 use crate::wire::record::{Partition, Record, Topic};
+use excuse::Known;
 use finding::{Excuse, Finding, Kind};
 use judge::{Judge, Judged, Logs};
 use ledger::{Comparison, Ledger};
@@ -69,9 +71,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Progress is told after so many records.
 const RECORDS_A_WORD: u64 = 5_000;
-
-/// A breach may have been said before a fact was read that came into the log so long before it, in milliseconds.
-const READING_MS: i64 = 10_000;
 
 /// Recomputes and compares.
 pub fn verify(request: &Request<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
@@ -365,37 +364,19 @@ impl<'a> Run<'a> {
         ledger.compare(&judged.expected, self.judged_until, &excuse)
     }
 
-    /// Why nothing can be concluded from a finding, if so.
+    /// Why nothing can be concluded from a finding about a transition, if so.
     fn excuse(&self, finding: &Finding, judged: &Judged, moved: &BTreeSet<String>) -> Option<Excuse> {
         let key = finding.key.as_ref()?;
         let topic = self.topics.of_step(key.step);
-        let cut = self.cut_until_of(topic);
-        if matches!(finding.kind, Kind::Duplicate | Kind::Unsound) || is_about_id(finding) {
-            return cut.filter(|_| finding.kind != Kind::Duplicate).map(|_| Excuse::OutputDeleted);
-        }
-        let lead = judged.leads.get(&key.clock.lead_id);
-        let is_missing = finding.kind == Kind::Missing;
-        let is_held = || lead.is_some_and(|lead| lead.is_held) || self.is_held(topic);
-        let is_any_input_cut = || self.cut_until.keys().any(|(topic, _)| self.topics.is_input(*topic));
-        let said_by = key.date.plus(self.request.config.input.grace_ms);
-        let late = |at: Instant| lead.is_some_and(|lead| is_changed_late(lead, key.date, at));
-        if moved.contains(&*key.clock.lead_id) {
-            Some(Excuse::MovedOn)
-        } else if lead.map_or_else(is_any_input_cut, |lead| lead.is_partial) {
-            Some(Excuse::InputDeleted)
-        } else if is_missing && cut.is_some_and(|cut| said_by <= cut) {
-            Some(Excuse::OutputDeleted)
-        } else if lead.is_some_and(|lead| lead.may_be_rejected) {
-            Some(Excuse::DeadLettersDeleted)
-        } else if lead.is_some_and(|lead| lead.may_be_forgotten) {
-            Some(Excuse::Forgotten)
-        } else if is_missing && is_held() {
-            Some(Excuse::HeldBack)
-        } else if finding.kind == Kind::Different && finding.recorded_at.is_some_and(late) {
-            Some(Excuse::LateFact)
-        } else {
-            None
-        }
+        let known = Known {
+            lead: judged.leads.get(&key.clock.lead_id),
+            has_moved: moved.contains(&*key.clock.lead_id),
+            is_input_cut: self.cut_until.keys().any(|(topic, _)| self.topics.is_input(*topic)),
+            output_cut_until: self.cut_until_of(topic),
+            is_output_held: self.is_held(topic),
+            grace_ms: self.request.config.input.grace_ms,
+        };
+        known.excuse(finding, key)
     }
 
     fn is_held(&self, topic: Topic) -> bool {
@@ -473,7 +454,10 @@ impl<'a> Run<'a> {
             let offset = committed.unwrap_or(extent.first);
             let count = extent.stable - offset;
             let at = Place { topic: extent.topic, partition: extent.partition, offset };
-            let detail = format!("the service has not read {count} offsets from here on");
+            let detail = match committed {
+                Some(_) => format!("the service has not read the {count} offsets from here on"),
+                None => format!("the group has committed nothing, and there are {count} offsets to read"),
+            };
             Finding::at(Kind::Unread, Some(at), detail)
         })
     }
@@ -545,16 +529,6 @@ fn hear(ledger: &mut Ledger, record: &Record<'_>, version: &str, others: &mut BT
         }
         Err(why) => ledger.hear_noise(at, &why),
     }
-}
-
-fn is_about_id(finding: &Finding) -> bool {
-    finding.kind == Kind::Different && finding.differences.iter().any(|difference| difference.field == "id")
-}
-
-/// Whether a fact dated at or before a breach may have come after it was said.
-fn is_changed_late(lead: &judge::LeadNote, date: Instant, said_at: Instant) -> bool {
-    let came_after = |(time, came): &(Instant, Instant)| *time <= date && said_at.minus(READING_MS) <= *came;
-    lead.late.iter().any(came_after)
 }
 
 fn hanging(place: (Topic, Partition), offset: i64) -> Finding {

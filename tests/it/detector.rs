@@ -477,6 +477,7 @@ fn assert_says_what_replay_says(
     let retracted = said.iter().filter(|said| said.retracts.is_some()).count();
     println!("{} said, {retracted} of them retractions", said.len());
     assert!(retractions == Retractions::Some || retracted == 0, "{retracted} breaches were taken back");
+    job.assert_verified();
 }
 
 /// What stands: ids and what they say.

@@ -158,6 +158,13 @@ impl<'a> Job<'a> {
         command.args(args).output().expect("overdue starts")
     }
 
+    /// Fails unless `overdue verify` finds everything as it should be.
+    pub fn assert_verified(&self) {
+        let done = self.verify(&["--wait", "10s"]);
+        let (report, why) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{report}{why}");
+    }
+
     fn policies(&self) -> PathBuf {
         self.folder.path().join("policies.yaml")
     }
