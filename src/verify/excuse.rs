@@ -15,7 +15,7 @@ pub struct Known<'a> {
     pub lead: Option<&'a LeadNote>,
     /// A record about the lead came while this was running.
     pub has_moved: bool,
-    /// Records were deleted from some input topic.
+    /// Records of some input topic were deleted or lost.
     pub is_input_cut: bool,
     /// What was written to the topic in which it is said until then may have been deleted.
     pub output_cut_until: Option<Instant>,

@@ -69,7 +69,7 @@ impl Kind {
 pub enum Excuse {
     /// The clock was open when records were lost. Rule H6.
     Undecidable,
-    /// Records of the lead may have been deleted from the start of an input topic.
+    /// Records of the lead may have been deleted from an input topic, or lost.
     InputDeleted,
     /// What was said may have been deleted from the start of an output topic.
     OutputDeleted,

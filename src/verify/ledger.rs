@@ -15,7 +15,6 @@ pub type Expected = BTreeMap<Key, Content>;
 pub struct Ledger {
     ids: HashMap<Id, Place>,
     chains: BTreeMap<Key, Chain>,
-    undecidable: BTreeSet<ClockKey>,
     problems: Vec<Finding>,
     records: u64,
 }
@@ -70,7 +69,6 @@ impl Ledger {
             return self.repeat(&said, at, first);
         }
         match said.what {
-            What::Undecidable(clock) => drop(self.undecidable.insert(clock)),
             What::Retracted(key, taken_back) => self.retract(&key, said.id, taken_back, at),
             What::Happened(key, content) => {
                 let standing = Standing { id: said.id, at, recorded_at: said.recorded_at, content };
@@ -86,13 +84,10 @@ impl Ledger {
     }
 
     fn repeat(&mut self, said: &Said, at: Place, first: Place) {
-        let key = match &said.what {
-            What::Happened(key, _) | What::Retracted(key, _) => Some(key.clone()),
-            What::Undecidable(_) => None,
-        };
+        let (What::Happened(key, _) | What::Retracted(key, _)) = &said.what;
         let detail = format!("the id is that of the record at [{}] {}", first.partition, first.offset);
         let finding = Finding::at(Kind::Duplicate, Some(at), detail);
-        self.problems.push(Finding { key, id: Some(said.id), ..finding });
+        self.problems.push(Finding { key: Some(key.clone()), id: Some(said.id), ..finding });
     }
 
     fn stand(&mut self, key: Key, standing: Standing) {
@@ -157,12 +152,13 @@ impl Ledger {
         excuse: &dyn Fn(&Finding) -> Option<Excuse>,
     ) -> Comparison {
         let mut comparison = Comparison::default();
-        let undecidable = |finding: &Finding| {
+        let undecidable = self.undecidable();
+        let lost = |finding: &Finding| {
             let clock = finding.key.as_ref().map(|key| &key.clock);
-            clock.is_some_and(|clock| self.undecidable.contains(clock)).then_some(Excuse::Undecidable)
+            clock.is_some_and(|clock| undecidable.contains(clock)).then_some(Excuse::Undecidable)
         };
         let add = |finding: Finding, comparison: &mut Comparison| {
-            let excuse = undecidable(&finding).or_else(|| excuse(&finding));
+            let excuse = lost(&finding).or_else(|| excuse(&finding));
             comparison.add(finding, excuse);
         };
         let (pairs, missing, extra) = self.sides(expected, until);
@@ -190,6 +186,17 @@ impl Ledger {
         self.problems.iter().for_each(|problem| add(problem.clone(), &mut comparison));
         comparison.findings.sort_by(|a, b| (a.kind, &a.key, a.at).cmp(&(b.kind, &b.key, b.at)));
         comparison
+    }
+
+    /// Whether it was ever said that nobody can say how some clock ended: records were lost then. Rule H6.
+    pub fn tells_of_loss(&self) -> bool {
+        self.chains.keys().any(|key| key.step == Step::Undecidable)
+    }
+
+    /// The clocks of which it stands that nobody can say how they ended. Rule H6.
+    fn undecidable(&self) -> BTreeSet<&ClockKey> {
+        let chains = self.chains.iter().filter(|(_, chain)| chain.standing.is_some());
+        chains.map(|(key, _)| key).filter(|key| key.step == Step::Undecidable).map(|key| &key.clock).collect()
     }
 
     /// What is on both sides, what is missing with what stands of another date instead, and what is left.
@@ -311,15 +318,13 @@ mod tests {
             let (word, hour) = word.split_once('@').unwrap_or((word, "1"));
             let (lead, times) = word.split_once(['!', '~', '?']).expect("a sign");
             let times = times.parse().expect("a number");
-            let key = key(lead, Step::Breached, hour.parse().expect("an hour"));
+            let sign = word.as_bytes()[lead.len()];
+            let step = if sign == b'?' { Step::Undecidable } else { Step::Breached };
+            let key = key(lead, step, hour.parse().expect("an hour"));
             let place = Place { topic: 1, partition: 0, offset: offset as i64 };
-            let record = match word.as_bytes()[lead.len()] {
-                b'!' => said(&key, owner, None, key.id(false, times)),
+            let record = match sign {
                 b'~' => said(&key, owner, Some(key.id(false, times)), key.id(true, times)),
-                _ => {
-                    let what = What::Undecidable(key.clock.clone());
-                    Said { what, ..said(&key, owner, None, Id::default()) }
-                }
+                _ => said(&key, owner, None, key.id(false, times)),
             };
             ledger.hear(record, place);
         }
@@ -402,8 +407,9 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_undecidable_is_neither_missing_nor_extra() {
-        check("L1?0", "L1", "Undecidable 1");
-        check("L1!0@2 L1?0", "", "Undecidable 1");
+        check("L1?0 L2!0", "L1 L2", "Undecidable 2");
+        check("L1!0@2 L1?0", "", "Undecidable 2");
+        check("L1?0 L1?0", "", "Undecidable 2");
     }
 
     #[test]

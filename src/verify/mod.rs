@@ -360,18 +360,26 @@ impl<'a> Run<'a> {
     }
 
     fn compare(&self, ledger: &Ledger, judged: &Judged, moved: &BTreeSet<String>) -> Comparison {
-        let excuse = |finding: &Finding| self.excuse(finding, judged, moved);
+        let is_any_lost =
+            ledger.tells_of_loss() || self.cut_until.keys().any(|(topic, _)| self.topics.is_input(*topic));
+        let excuse = |finding: &Finding| self.excuse(finding, judged, moved, is_any_lost);
         ledger.compare(&judged.expected, self.judged_until, &excuse)
     }
 
     /// Why nothing can be concluded from a finding about a transition, if so.
-    fn excuse(&self, finding: &Finding, judged: &Judged, moved: &BTreeSet<String>) -> Option<Excuse> {
+    fn excuse(
+        &self,
+        finding: &Finding,
+        judged: &Judged,
+        moved: &BTreeSet<String>,
+        is_input_cut: bool,
+    ) -> Option<Excuse> {
         let key = finding.key.as_ref()?;
         let topic = self.topics.of_step(key.step);
         let known = Known {
             lead: judged.leads.get(&key.clock.lead_id),
             has_moved: moved.contains(&*key.clock.lead_id),
-            is_input_cut: self.cut_until.keys().any(|(topic, _)| self.topics.is_input(*topic)),
+            is_input_cut,
             output_cut_until: self.cut_until_of(topic),
             is_output_held: self.is_held(topic),
             grace_ms: self.request.config.input.grace_ms,

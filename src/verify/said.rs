@@ -97,8 +97,6 @@ pub enum What {
     Happened(Key, Content),
     /// A transition did not happen, although this id said so.
     Retracted(Key, Id),
-    /// Nobody can say how this clock ended. Rule H6.
-    Undecidable(ClockKey),
 }
 
 /// What an output says of a transition besides its key, in one text for one meaning: without how it came to be
@@ -192,7 +190,6 @@ fn what(date: Instant, data: Map<String, Value>) -> Result<What, String> {
     };
     let key = |word: &str| Ok::<_, String>(Key { clock: clock.clone(), step: step(word)?, date });
     match text(&data, "/transition")? {
-        "undecidable" => Ok(What::Undecidable(clock)),
         "retracted" => {
             let id = Id::parse(text(&data, "/retracts/id")?).ok_or("`data.retracts.id` is no id")?;
             Ok(What::Retracted(key(text(&data, "/retracts/transition")?)?, id))
@@ -211,7 +208,8 @@ fn text<'a>(data: &'a Value, path: &str) -> Result<&'a str, String> {
 }
 
 fn step(word: &str) -> Result<Step, String> {
-    const ALL: [Step; 5] = [Step::Met, Step::Cancelled, Step::Breached, Step::Resolved, Step::Ended];
+    const ALL: [Step; 6] =
+        [Step::Met, Step::Cancelled, Step::Breached, Step::Resolved, Step::Ended, Step::Undecidable];
     let found = ALL.into_iter().find(|step| step.as_str() == word);
     found.ok_or_else(|| format!("the transition `{word}` is not one that this version knows"))
 }

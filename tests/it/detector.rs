@@ -477,7 +477,8 @@ fn assert_says_what_replay_says(
     let retracted = said.iter().filter(|said| said.retracts.is_some()).count();
     println!("{} said, {retracted} of them retractions", said.len());
     assert!(retractions == Retractions::Some || retracted == 0, "{retracted} breaches were taken back");
-    job.assert_verified();
+    let verified = job.assert_verified();
+    assert_eq!(verified, expected.len() as u64, "every breach is checked, and what became of it");
 }
 
 /// What stands: ids and what they say.

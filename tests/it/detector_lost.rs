@@ -29,6 +29,8 @@ fn wait_until_exactly(job: &Job<'_>, detectors: &mut [&mut Detector], expected: 
     });
     wait_until_past(now().plus(2_000));
     assert_eq!(stands(job), expected);
+    let breaches_since = expected.iter().filter(|(lead, _)| lead == "later").count();
+    assert_eq!(job.assert_verified(), breaches_since as u64, "what was lost is not judged");
 }
 
 #[test]

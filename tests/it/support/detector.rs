@@ -158,11 +158,13 @@ impl<'a> Job<'a> {
         command.args(args).output().expect("overdue starts")
     }
 
-    /// Fails unless `overdue verify` finds everything as it should be.
-    pub fn assert_verified(&self) {
-        let done = self.verify(&["--wait", "10s"]);
+    /// Fails unless `overdue verify` finds everything as it should be; returns how many transitions stand.
+    pub fn assert_verified(&self) -> u64 {
+        let done = self.verify(&["--wait", "10s", "--output", "json"]);
         let (report, why) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success(), "{report}{why}");
+        let report: Value = serde_json::from_str(&report).expect("a report");
+        report["matched"].as_u64().expect("a count")
     }
 
     fn policies(&self) -> PathBuf {
