@@ -8,5 +8,6 @@ mod detector_service;
 mod examples;
 mod kafka_helper;
 mod kafka_port;
+mod security;
 mod support;
 mod verify;

@@ -42,9 +42,14 @@ impl Kafka {
 
     /// Starts brokers of its own, stopped when the value is dropped or the process ends in any way.
     pub fn start(brokers: usize) -> Option<Self> {
+        Self::start_with(brokers, &[])
+    }
+
+    /// Starts brokers of its own that have more properties; one that is there already is added to, by commas.
+    pub fn start_with(brokers: usize, properties: &[(&str, String)]) -> Option<Self> {
         match Distribution::get() {
             Ok(distribution) => {
-                let cluster = Cluster::start(distribution, brokers);
+                let cluster = Cluster::start(distribution, brokers, properties);
                 Some(Self { bootstrap: cluster.bootstrap(), cluster: Some(cluster) })
             }
             Err(missing) => skip(&missing),
@@ -117,7 +122,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(distribution: Distribution, brokers: usize) -> Self {
+    fn start(distribution: Distribution, brokers: usize, properties: &[(&str, String)]) -> Self {
         let folder = tempfile::Builder::new().prefix("overdue-kafka-").tempdir().expect("a temporary folder");
         let folder = folder.keep();
         let keeper = Keeper::of(&folder);
@@ -130,7 +135,7 @@ impl Cluster {
         let nodes = (1..=brokers).map(node).collect();
         let this = Self { distribution, nodes, keeper };
         for (node, &controller) in this.nodes.iter().zip(controllers) {
-            node.format(&this.distribution, controller, &voters);
+            node.format(&this.distribution, controller, &voters, properties);
         }
         this.archive_classes_once();
         this.nodes.iter().for_each(|node| node.launch(&this.distribution, &[]));
@@ -227,10 +232,17 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn format(&self, distribution: &Distribution, controller: u16, voters: &str) {
+    fn format(
+        &self,
+        distribution: &Distribution,
+        controller: u16,
+        voters: &str,
+        more: &[(&str, String)],
+    ) {
         let data = self.folder.join("data");
         fs::create_dir_all(&data).expect("the folder of a broker");
-        fs::write(self.folder.join("server.properties"), self.properties(controller, voters))
+        let properties = with(self.properties(controller, voters), more);
+        fs::write(self.folder.join("server.properties"), properties)
             .expect("the properties of a broker");
         fs::write(data.join("meta.properties"), self.meta_properties()).expect("the identity of a broker");
         fs::copy(distribution.bootstrap_checkpoint(), data.join("bootstrap.checkpoint"))
@@ -349,6 +361,17 @@ impl Node {
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
+}
+
+/// Adds properties to a file of them.
+fn with(file: String, more: &[(&str, String)]) -> String {
+    more.iter().fold(file, |file, (name, value)| {
+        let line = format!("{name}=");
+        match file.lines().find(|found| found.starts_with(&line)) {
+            Some(found) => file.replacen(found, &format!("{found},{value}"), 1),
+            None => format!("{file}{line}{value}\n"),
+        }
+    })
 }
 
 fn voters(controllers: &[u16]) -> String {

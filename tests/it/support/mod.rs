@@ -6,6 +6,7 @@
 pub mod detector;
 mod distribution;
 pub mod feed;
+pub mod guarded;
 mod kafka;
 mod log;
 mod proxy;
