@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::config::{self, PolicyFile, Problems, Sources, written_target};
+use crate::config::{self, PolicyFile, Problems, written_target};
 use crate::sla::policy::{
     Condition, Destination, FieldTest, Match, Objective, Operand, Policies, Policy, Scalar,
 };
@@ -53,7 +53,8 @@ pub enum Output {
 /// Prints every problem and fails, or prints every promise.
 pub fn check(args: &Args) -> ExitCode {
     match read(args) {
-        Ok(file) => {
+        Ok((file, warnings)) => {
+            warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
             println!("{}", printed(&file, args.output));
             ExitCode::SUCCESS
         }
@@ -64,16 +65,14 @@ pub fn check(args: &Args) -> ExitCode {
     }
 }
 
-fn read(args: &Args) -> Result<PolicyFile, Problems> {
+/// The policies, and what is allowed in the settings and seldom meant.
+fn read(args: &Args) -> Result<(PolicyFile, Vec<String>), Problems> {
     if let (Some(path), [], []) = (&args.policies, args.config.as_slice(), args.sets.as_slice()) {
-        return config::load_policies(path.clone());
+        return config::load_policies(path.clone()).map(|file| (file, Vec::new()));
     }
-    let mut sources = Sources::of_process(args.config.clone(), args.sets.clone());
-    if sources.files.is_empty() && PathBuf::from(CONFIG_FILE).exists() {
-        sources.files.push(PathBuf::from(CONFIG_FILE));
-    }
+    let mut sources = super::run::sources(&args.config, &args.sets);
     sources.sets.extend(args.policies.iter().map(|path| format!("policies={}", path.display())));
-    config::load(&sources).map(|config| PolicyFile::clone(&config.policies))
+    config::load(&sources).map(|config| (PolicyFile::clone(&config.policies), config.warnings()))
 }
 
 /// One objective of one policy, in plain words.

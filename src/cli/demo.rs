@@ -78,7 +78,7 @@ async fn demo(args: &Args, config: &Config, broker: &MockBroker) -> Result<(), F
             None => serve::asked_to_end().await,
         }
     };
-    let served = serve::serve(config, &shared, serve::Pages::open(listener), end).await;
+    let served = serve::serve(config, &shared, serve::Pages::open(listener, None), end).await;
     stop.store(true, Ordering::Relaxed);
     let fed = joined(feeder.0);
     let breached = joined(watcher)?;

@@ -1,6 +1,7 @@
 //! The command line: one file a command, each with its arguments and `run`.
 
 pub mod check;
+pub mod config;
 pub mod demo;
 pub mod replay;
 pub mod run;
@@ -9,7 +10,7 @@ pub mod verify;
 
 use std::process::ExitCode;
 
-use crate::config::Problems;
+use crate::config::{Problems, redacted};
 use crate::serve;
 use clap::{Parser, Subcommand};
 
@@ -26,6 +27,7 @@ use clap::{Parser, Subcommand};
         overdue demo                                     see it at work, without Kafka\n  \
         overdue replay -p policies.yaml events.jsonl     judge what happened\n  \
         overdue check --config overdue.yaml              before it runs\n  \
+        overdue config show --config overdue.yaml        which setting comes from where\n  \
         overdue run --config overdue.yaml                the service\n  \
         overdue verify --config overdue.yaml             whether what it said is right\n\n\
         Exit codes: 0 done, 1 findings, or the service could not go on, 2 wrong usage or something could not be read or \
@@ -42,6 +44,7 @@ enum Command {
     Run(run::Args),
     Demo(demo::Args),
     Check(check::Args),
+    Config(config::Args),
     Replay(replay::Args),
     Verify(verify::Args),
     Simulate(simulate::Args),
@@ -77,6 +80,17 @@ impl From<serve::Failure> for Failure {
 }
 
 impl Failure {
+    /// The same, with stars where a text would hold one of these.
+    fn without(self, secrets: &[String]) -> Failure {
+        let clean = |text: String| redacted(&text, secrets).into_owned();
+        match self {
+            Failure::Misfit(why) => Failure::Misfit(clean(why)),
+            Failure::Ended(why) => Failure::Ended(clean(why)),
+            Failure::Failed(why) => Failure::Failed(clean(why)),
+            other => other,
+        }
+    }
+
     fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Refused(_) | Failure::Misfit(_) => ExitCode::from(78),
@@ -93,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => exit_code(run::run(&args)),
         Command::Demo(args) => exit_code(demo::run(&args)),
         Command::Check(args) => check::check(&args),
+        Command::Config(args) => exit_code(config::run(&args)),
         Command::Replay(args) => exit_code(replay::run(&args)),
         Command::Verify(args) => verify::run(&args).unwrap_or_else(|failure| exit_code(Err(failure))),
         Command::Simulate(args) => exit_code(simulate::run(&args)),

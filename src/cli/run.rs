@@ -1,7 +1,8 @@
 //! `overdue run`: the service.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
@@ -44,12 +45,17 @@ pub enum LogFormat {
 /// Runs until it is asked to end.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = config::load(&sources(&args.config, &args.sets))?;
-    start_log(&args.log, args.log_format)?;
-    runtime()?.block_on(service(&config)).map_err(Failure::from)
+    let secrets: Vec<_> = config.secrets().into_iter().map(str::to_owned).collect();
+    start_log_without(&secrets, &args.log, args.log_format)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let ended = runtime()?.block_on(service(&config)).map_err(Failure::from);
+    ended.map_err(|failure| failure.without(&secrets))
 }
 
 async fn service(config: &Config) -> Result<(), serve::Failure> {
-    let listener = serve::bind(config.http_listen).await?;
+    let listener = serve::bind(config.http.listen).await?;
     let listens = listener.local_addr().map_err(|error| serve::Failure::Failed(error.to_string()))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -60,7 +66,7 @@ async fn service(config: &Config) -> Result<(), serve::Failure> {
         http = %listens,
         "starting"
     );
-    let pages = serve::Pages::open(listener);
+    let pages = serve::Pages::open(listener, config.http.token.as_ref());
     let end = serve::asked_to_end();
     tokio::pin!(end);
     let layout = tokio::select! {
@@ -71,7 +77,7 @@ async fn service(config: &Config) -> Result<(), serve::Failure> {
     serve::serve(config, &shared, pages, end).await
 }
 
-/// Files, by default the usual one where it is there, the environment, and settings of the command line.
+/// The sources that these files and flags name, with the default file where there is one.
 pub(super) fn sources(files: &[PathBuf], sets: &[String]) -> Sources {
     let mut sources = Sources::of_process(files.to_vec(), sets.to_vec());
     let default = PathBuf::from(super::check::CONFIG_FILE);
@@ -92,13 +98,35 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 /// Logs to stderr.
 pub(super) fn start_log(filter: &str, format: Option<LogFormat>) -> Result<(), Failure> {
+    start_log_without(&[], filter, format)
+}
+
+/// Logs to stderr, with stars where a line would hold one of these.
+fn start_log_without(secrets: &[String], filter: &str, format: Option<LogFormat>) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(|error| Failure::Failed(format!("--log: {error}")))?;
     let is_terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json });
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let secrets: Arc<[String]> = secrets.into();
+    let clean = move || Clean(Arc::clone(&secrets));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(clean);
     let started = match format {
         LogFormat::Text => log.with_ansi(is_terminal).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| Failure::Failed(format!("logging cannot be started: {error}")))
+}
+
+/// Standard error without secrets. The log hands over a line at a time.
+struct Clean(Arc<[String]>);
+
+impl Write for Clean {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        std::io::stderr().write_all(config::redacted(&text, &self.0).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }

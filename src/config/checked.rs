@@ -11,12 +11,15 @@ use super::cursor::{Cursor, Fields, unsupported};
 use super::duration;
 use super::policies::read_policies;
 use super::problem::{Problems, Report, listed};
+use super::secret::{Secret, is_secret};
 use super::settings::{Settings, Sources, read_text};
 use crate::sla::policy::Policies;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Longest commit interval, in milliseconds: transactions must end well before brokers abort them.
 const COMMIT_INTERVAL_MS_MAX: i64 = 5000;
+/// Shortest token, in characters: nobody guesses so many.
+const TOKEN_CHARS_MIN: usize = 16;
 /// Most worker threads.
 const WORKERS_MAX: usize = 1024;
 
@@ -63,8 +66,17 @@ pub struct Config {
     pub commit_interval_ms: i64,
     /// How much the state of a process may take, in bytes; 0 is no limit.
     pub state_bytes_max: u64,
-    /// The address of metrics and health.
-    pub http_listen: SocketAddr,
+    /// How the service is asked.
+    pub http: Http,
+}
+
+/// How the service is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What must be shown to see more than metrics and health.
+    pub token: Option<Secret>,
 }
 
 /// A file of policies.
@@ -185,6 +197,47 @@ impl fmt::Debug for Properties {
     }
 }
 
+impl Config {
+    /// What no log, error or page may hold.
+    pub fn secrets(&self) -> Vec<&str> {
+        let properties = self.kafka.properties.iter().filter(|(name, _)| is_secret(name));
+        let token = self.http.token.iter().map(Secret::reveal);
+        properties.map(|(_, value)| value.as_str()).chain(token).collect()
+    }
+
+    /// What is allowed and seldom meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let property = |name: &str| self.kafka.properties.get(name).map(|value| value.to_lowercase());
+        let is = |name: &str, values: &[&str]| {
+            property(name).is_some_and(|found| values.contains(&found.as_str()))
+        };
+        let mut warnings = Vec::new();
+        if !self.http.listen.ip().is_loopback() && self.http.token.is_none() {
+            warnings.push(format!(
+                "`http.listen` is {}, which others can reach, and there is no `http.token_file`: anyone there may \
+                 ask this service everything",
+                self.http.listen
+            ));
+        }
+        if is("security.protocol", &["sasl_plaintext"]) {
+            let why = "anyone on the way can read what is sent";
+            warnings.push(format!("`kafka.properties.security.protocol` is `sasl_plaintext`: {why}"));
+        }
+        if is("enable.ssl.certificate.verification", &["false", "f", "0"]) {
+            let name = "enable.ssl.certificate.verification";
+            warnings.push(format!("`kafka.properties.{name}` is off: anyone may pose as the brokers"));
+        }
+        if is("ssl.endpoint.identification.algorithm", &["none"]) {
+            let name = "ssl.endpoint.identification.algorithm";
+            warnings.push(format!(
+                "`kafka.properties.{name}` is `none`: whoever has a certificate of the same authority may pose as \
+                 the brokers"
+            ));
+        }
+        warnings
+    }
+}
+
 /// Reads the configuration with its policies. The errors are all its problems.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let report = Report::default();
@@ -201,6 +254,12 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         (Err(problems), _) => Err(problems),
         (Ok(_), None) => Err(Problems::one("policies", "must be a path")),
     }
+}
+
+/// Reads the configuration without its policies, for its problems.
+pub(super) fn check_settings(settings: &Settings, report: &Report) -> Result<(), Problems> {
+    let (read, _) = read(settings, report);
+    report.finish(read).map(drop)
 }
 
 /// Reads a file of policies. The errors are all its problems.
@@ -221,7 +280,7 @@ struct Read {
     workers: usize,
     commit_interval_ms: i64,
     state_bytes_max: u64,
-    http_listen: SocketAddr,
+    http: Http,
 }
 
 impl Read {
@@ -236,7 +295,7 @@ impl Read {
             workers: self.workers,
             commit_interval_ms: self.commit_interval_ms,
             state_bytes_max: self.state_bytes_max,
-            http_listen: self.http_listen,
+            http: self.http,
         }
     }
 }
@@ -271,7 +330,7 @@ fn read(settings: &Settings, report: &Report) -> (Option<Read>, Option<PathBuf>)
     let workers = root.whole("workers", 0, 0..=WORKERS_MAX);
     let commit_interval_ms = root.ms("commit_interval", 100, 1..=COMMIT_INTERVAL_MS_MAX, "from 1ms to 5s");
     let state_bytes_max = root.bytes("state_bytes_max", 0);
-    let http_listen = http_listen(&root);
+    let http = http(&root, settings);
     let all = || {
         Some(Read {
             kafka: kafka?,
@@ -282,7 +341,7 @@ fn read(settings: &Settings, report: &Report) -> (Option<Read>, Option<PathBuf>)
             workers: workers?,
             commit_interval_ms: commit_interval_ms?,
             state_bytes_max: state_bytes_max?,
-            http_listen: http_listen?,
+            http: http?,
         })
     };
     (all(), path)
@@ -334,11 +393,7 @@ fn property(name: &str, value: &Cursor<'_>, settings: &Settings) -> Option<(Stri
     if !file {
         return Some((name.to_string(), written.to_string()));
     }
-    let path = settings.resolve(value.node.at, written);
-    match read_text(&path) {
-        Ok(text) => Some((name.to_string(), text.trim_end_matches(['\r', '\n']).to_string())),
-        Err(message) => value.refuse(format!("`{}` {message}", path.display())),
-    }
+    Some((name.to_string(), secret_file(value, written, settings)?))
 }
 
 const INPUT_FIELDS: &[&str] = &[
@@ -407,12 +462,39 @@ fn output(root: &Section<'_>) -> Option<Output> {
     Some(Output { breaches: breaches?, outcomes: outcomes?, dead_letter: dead_letter? })
 }
 
-fn http_listen(root: &Section<'_>) -> Option<SocketAddr> {
-    let http = root.section("http", &["listen"], &[]);
+fn http(root: &Section<'_>, settings: &Settings) -> Option<Http> {
+    let http = root.section("http", &["listen", "token_file"], &[]);
+    let (listen, token) = (listen(&http), token(&http, settings));
+    Some(Http { listen: listen?, token: token? })
+}
+
+fn listen(http: &Section<'_>) -> Option<SocketAddr> {
     let default = SocketAddr::from(([127, 0, 0, 1], 9464));
     let Some(listen) = http.get("listen") else { return Some(default) };
     let parsed = listen.text()?.parse().ok();
     parsed.or_else(|| listen.refuse("must be an address and port such as `127.0.0.1:9464` or `[::]:9464`"))
+}
+
+fn token(http: &Section<'_>, settings: &Settings) -> Option<Option<Secret>> {
+    let Some(path) = http.maybe("token_file")? else { return Some(None) };
+    let Some(field) = http.get("token_file") else { return Some(None) };
+    let token = secret_file(field, &path, settings)?;
+    let is_visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+    match is_visible && TOKEN_CHARS_MIN <= token.len() {
+        true => Some(Some(Secret::new(token))),
+        false => field.refuse(format!(
+            "`{path}` must hold one token of at least {TOKEN_CHARS_MIN} visible ASCII characters"
+        )),
+    }
+}
+
+/// The text of a file that holds a secret, without the end of its line.
+fn secret_file(field: &Cursor<'_>, path: &str, settings: &Settings) -> Option<String> {
+    let path = settings.resolve(field.node.at, path);
+    match read_text(&path) {
+        Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_string()),
+        Err(message) => field.refuse(format!("`{}` {message}", path.display())),
+    }
 }
 
 /// Every topic has a name that Kafka takes and one purpose.

@@ -7,14 +7,18 @@ mod cursor;
 mod duration;
 mod policies;
 mod problem;
+mod secret;
 mod settings;
+mod shown;
 mod tree;
 
 pub use checked::{
-    Config, Input, Kafka, KeyedBy, Output, Partitioner, PolicyFile, Properties, Retention, UnknownTypes,
-    load, load_policies,
+    Config, Http, Input, Kafka, KeyedBy, Output, Partitioner, PolicyFile, Properties, Retention,
+    UnknownTypes, load, load_policies,
 };
 pub use duration::{setting_ms, written as written_target};
 pub use policies::read_policies;
 pub use problem::{Problem, Problems};
+pub use secret::{Secret, redacted};
 pub use settings::Sources;
+pub use shown::shown;

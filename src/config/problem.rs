@@ -119,6 +119,12 @@ impl Report {
         Place { origin: origins.len() - 1, line: 0, column: 0 }
     }
 
+    /// Says where something was written: `overdue.yaml:3`, or the name of what has no lines.
+    pub fn written_at(&self, at: Place) -> String {
+        let name = &self.origins.borrow()[at.origin].name;
+        if at.line > 0 { format!("{name}:{}", at.line) } else { name.clone() }
+    }
+
     /// Forgets a line that may hold a secret, so that no problem shows it.
     pub fn withhold(&self, origin: usize, line: usize) {
         if let Some(text) = self.origins.borrow_mut()[origin].lines.get_mut(line) {

@@ -17,7 +17,8 @@ const VARIABLE_PREFIX: &str = "OVERDUE";
 /// What stands after that, and between the keys of a path.
 const VARIABLE_SEPARATOR: &str = "__";
 /// Words that a line with a secret is likely to hold.
-const SECRET_WORDS: &[&str] = &["password", "secret", "token", "jaas", "sasl", "credential", "pem", "key"];
+const SECRET_WORDS: &[&str] =
+    &["properties", "password", "secret", "token", "jaas", "sasl", "credential", "pem", "key"];
 
 /// Where settings come from, each kind laid over the one before it.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +53,12 @@ pub(super) struct Settings {
 impl Settings {
     /// Reads and merges all sources; what cannot be read is left out and reported.
     pub fn read(sources: &Sources, report: &Report) -> Settings {
-        let origin = report.flag("settings");
-        let root = Node { at: origin, value: Value::Map(Vec::new()) };
+        let root = Node { at: report.flag("settings"), value: Value::Map(Vec::new()) };
+        Settings::read_over(root, sources, report)
+    }
+
+    /// As [`Settings::read`], laid over what is there already.
+    pub fn read_over(root: Node, sources: &Sources, report: &Report) -> Settings {
         let mut settings = Settings { root, folders: BTreeMap::new(), folder: PathBuf::new() };
         for path in &sources.files {
             settings.add_file(path, report);
@@ -185,20 +190,33 @@ fn merge_entry(entries: &mut Vec<Entry>, upper: Entry) {
     }
 }
 
-/// Keeps lines that may hold a secret out of problems, also of those of the syntax.
+/// Keeps lines that may hold a secret out of problems, also of those of the syntax: lines with a telling word,
+/// those that are deeper, and those within brackets that such a line opens.
 fn withhold_secrets(report: &Report, origin: Place, text: &str) {
-    let mut within = None;
+    let (mut within, mut brackets) = (None, 0);
     for (number, line) in text.lines().enumerate() {
         let depth = line.len() - line.trim_start().len();
-        let lower = line.to_lowercase();
-        if within.is_some_and(|outer| depth <= outer && !line.trim().is_empty()) {
-            within = None;
-        }
-        if lower.contains("properties") {
-            within = Some(within.unwrap_or(depth));
-        }
-        if within.is_some() || SECRET_WORDS.iter().any(|word| lower.contains(word)) {
+        let is_deeper = within.is_some_and(|outer| outer < depth || line.trim().is_empty());
+        if is_deeper || 0 < brackets {
             report.withhold(origin.origin, number);
+        } else {
+            within = may_hold_secret(line).then_some(depth);
+        }
+        if within.is_some() {
+            report.withhold(origin.origin, number);
+            brackets = (brackets + opened(line)).max(0);
         }
     }
+}
+
+fn may_hold_secret(line: &str) -> bool {
+    // The one setting whose name has a telling word and whose value is none.
+    let lower = line.to_lowercase().replace("keyed_by", "");
+    SECRET_WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// How many more brackets a line opens than it closes.
+fn opened(line: &str) -> i64 {
+    let count = |brackets: [char; 2]| line.matches(brackets).count() as i64;
+    count(['{', '[']) - count(['}', ']'])
 }

@@ -1,4 +1,6 @@
 //! What others may ask of a running service: `/metrics`, `/livez`, `/readyz`.
+//!
+//! [`guard`] decides who may ask for what, [`listen`] how long and how much one may ask.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +13,9 @@ use tokio::net::TcpListener;
 
 use crate::runtime::shared::Shared;
 use crate::sla::instant::Instant;
+
+pub mod guard;
+mod listen;
 
 /// A loop that has not come round for so long is dead: longer than any call to a broker may take.
 const ALIVE_LIMIT_MS: i64 = 60_000;
@@ -29,14 +34,15 @@ struct Asked {
 pub async fn serve(
     listener: TcpListener,
     shared: Arc<OnceLock<Arc<Shared>>>,
+    token: Option<guard::Token>,
     now: fn() -> Instant,
-) -> std::io::Result<()> {
+) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .with_state(Asked { shared, now });
-    axum::serve(listener, router).await
+    listen::serve(listener, guard::guarded(router, token)).await;
 }
 
 async fn metrics(State(asked): State<Asked>) -> Response {

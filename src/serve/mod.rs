@@ -165,14 +165,15 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 /// What others may ask, from before the brokers have answered to the end; gone when it is dropped.
 pub struct Pages {
     shared: Arc<OnceLock<Arc<Shared>>>,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<()>,
 }
 
 impl Pages {
     /// Begins to answer: alive, and not ready.
-    pub fn open(listener: TcpListener) -> Pages {
+    pub fn open(listener: TcpListener, token: Option<&config::Secret>) -> Pages {
         let shared = Arc::default();
-        let http = tokio::spawn(http::serve(listener, Arc::clone(&shared), wall_clock));
+        let token = token.map(|token| http::guard::Token::new(token.reveal()));
+        let http = tokio::spawn(http::serve(listener, Arc::clone(&shared), token, wall_clock));
         Pages { shared, http }
     }
 }

@@ -94,7 +94,7 @@ fn the_shipped_file_holds_the_defaults() {
     assert_eq!(shipped.output, defaults.output);
     assert_eq!((&shipped.changelog, shipped.workers), (&defaults.changelog, defaults.workers));
     assert_eq!(shipped.commit_interval_ms, defaults.commit_interval_ms);
-    assert_eq!(shipped.http_listen, defaults.http_listen);
+    assert_eq!(shipped.http, defaults.http);
     assert_eq!(shipped.policies.policies.policies.len(), 2);
 }
 
@@ -114,7 +114,7 @@ fn defaults_are_as_documented() {
     assert_eq!(config.output.breaches, "overdue.breaches");
     assert_eq!((&config.output.outcomes, config.output.dead_letter.as_str()), (&None, "overdue.dead-letter"));
     assert_eq!((config.changelog.as_str(), config.workers), ("overdue.changelog", 0));
-    assert_eq!((config.commit_interval_ms, config.http_listen.to_string().as_str()), (100, "127.0.0.1:9464"));
+    assert_eq!((config.commit_interval_ms, config.http.listen.to_string().as_str()), (100, "127.0.0.1:9464"));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::{Kafka, Record};
 const WITHIN: Duration = Duration::from_secs(90);
 
 /// No page takes so long.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Waits for a condition; what it waits for is said where it does not come.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -101,9 +101,14 @@ impl<'a> Job<'a> {
 
     /// Starts a process; without an instance it has no name.
     pub fn start(&self, instance: &str) -> Detector {
+        self.start_logging(instance, "info,overdue=debug")
+    }
+
+    /// As [`Job::start`], with another filter of the log.
+    pub fn start_logging(&self, instance: &str, filter: &str) -> Detector {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.folder.path().join(format!("{}.log", COUNT.fetch_add(1, Ordering::Relaxed)));
-        let mut command = self.command(instance);
+        let mut command = self.service(instance, filter);
         command.stderr(File::create(&log).expect("a log file"));
         Detector { process: command.spawn().expect("overdue starts"), log, http: OnceLock::new() }
     }
@@ -171,16 +176,29 @@ impl<'a> Job<'a> {
         self.folder.path().join("policies.yaml")
     }
 
-    fn command(&self, instance: &str) -> Command {
+    /// Writes a file beside the policies, and returns where it is.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+
+    /// Runs another command with these settings; returns its exit code and everything it said.
+    pub fn command(&self, words: &str) -> (Option<i32>, String) {
+        let mut command = self.overdue(&words.split(' ').collect::<Vec<_>>(), "");
+        let done = command.stdout(Stdio::piped()).output().expect("overdue starts");
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    fn service(&self, instance: &str, filter: &str) -> Command {
+        self.overdue(&["run", "--log", filter, "--log-format", "text"], instance)
+    }
+
+    fn overdue(&self, words: &[&str], instance: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_overdue"));
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
-        command.env_remove("OVERDUE_CONFIG").args([
-            "run",
-            "--log",
-            "info,overdue=debug",
-            "--log-format",
-            "text",
-        ]);
+        command.env_remove("OVERDUE_CONFIG").args(words);
         self.configure(&mut command, instance);
         command
     }
@@ -204,6 +222,14 @@ impl<'a> Job<'a> {
         }
         command.arg("--set").arg(format!("input.topics=[{}]", self.inputs.join(", ")));
     }
+}
+
+/// What a page answered.
+pub struct Answer {
+    pub status: u16,
+    /// Status and header lines in lower case.
+    pub head: String,
+    pub body: String,
 }
 
 /// A running process, killed when the value is dropped.
@@ -243,13 +269,27 @@ impl Detector {
 
     /// Asks for a page; a process that does not listen gives none.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.ask("GET", path, &[]).map(|answer| (answer.status, answer.body))
+    }
+
+    /// Asks anything, with these header lines.
+    pub fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Option<Answer> {
+        let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        self.say(&format!("{method} {path} HTTP/1.1\r\nHost: overdue\r\nConnection: close\r\n{more}\r\n"))
+    }
+
+    /// Says something to it, and reads until it hangs up; a process that does not listen gives nothing.
+    pub fn say(&self, text: &str) -> Option<Answer> {
         let mut stream = TcpStream::connect(self.http()?).ok()?;
         stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: overdue\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
+        // It may hang up before it has heard everything.
+        let _ = stream.write_all(text.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Answer { status, head: head.to_lowercase(), body: body.to_owned() })
     }
 
     /// Waits until it has joined the group and restored what it was given.
