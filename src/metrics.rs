@@ -8,13 +8,14 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::runtime::trouble::Kind as Trouble;
 use crate::sla::instant::Instant;
 use crate::sla::policy::{Policies, Target};
 use crate::sla::timeline::Step;
 use crate::wire::decode::Reason;
 
-/// Every metric of one process.
-#[derive(Debug)]
+/// Every metric of one process; a copy counts into the same.
+#[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
     promises: Promises,
@@ -25,7 +26,7 @@ pub struct Metrics {
 }
 
 /// What was promised, as constants.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Promises {
     build_info: IntGaugeVec,
     policy_info: IntGaugeVec,
@@ -34,7 +35,7 @@ struct Promises {
 }
 
 /// What came in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Events {
     consumed: IntCounterVec,
     rejected: IntCounterVec,
@@ -45,7 +46,7 @@ struct Events {
 }
 
 /// What became of clocks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Clocks {
     clocks_started: IntCounterVec,
     clocks_closed: IntCounterVec,
@@ -56,7 +57,7 @@ struct Clocks {
 }
 
 /// How far partitions are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Partitions {
     lag_records: IntGaugeVec,
     horizon_timestamp_seconds: GaugeVec,
@@ -70,7 +71,7 @@ struct Partitions {
 }
 
 /// How the threads do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Workers {
     restore_seconds: Histogram,
     restoring_partitions: IntGaugeVec,
@@ -83,6 +84,8 @@ struct Workers {
     clock_steps: IntCounter,
     clock_lead_seconds: GaugeVec,
     reading_held: IntGaugeVec,
+    kafka_errors: IntCounterVec,
+    kafka_trouble: IntGaugeVec,
 }
 
 /// Seconds that a response may take, before the targets of the policies are added.
@@ -160,6 +163,10 @@ impl Metrics {
             (&self.partitions.probes, &["answered", "unanswered", "refused", "unconfirmed", "deposed"]),
         ] {
             values.iter().for_each(|value| drop(counter.with_label_values(&[value])));
+        }
+        for kind in Trouble::ALL {
+            self.workers.kafka_errors.with_label_values(&[kind.as_str()]);
+            self.kafka_trouble(kind, false);
         }
         for mode in [LIVE, LATE_DATA] {
             self.clocks.detection_delay_seconds.with_label_values(&[mode]);
@@ -370,6 +377,16 @@ impl Metrics {
         self.workers.clock_lead_seconds.with_label_values(&[&worker.to_string()]).set(seconds);
     }
 
+    /// A client met an error of its brokers.
+    pub fn kafka_failed(&self, kind: Trouble) {
+        self.workers.kafka_errors.with_label_values(&[kind.as_str()]).inc();
+    }
+
+    /// Whether a kind of trouble lasts.
+    pub fn kafka_trouble(&self, kind: Trouble, lasts: bool) {
+        self.workers.kafka_trouble.with_label_values(&[kind.as_str()]).set(i64::from(lasts));
+    }
+
     /// A worker began or ended.
     pub fn worker_count(&self, by: i64) {
         self.workers.up_workers.add(by);
@@ -548,6 +565,16 @@ impl Workers {
                 "reading_held",
                 "1 while a worker reads nothing because the state is larger than `state_bytes_max`.",
                 &["worker"],
+            )?,
+            kafka_errors: make.counters(
+                "kafka_errors_total",
+                "Errors that clients met at their brokers, by what is wrong.",
+                &["kind"],
+            )?,
+            kafka_trouble: make.gauges(
+                "kafka_trouble",
+                "Whether something is wrong with the brokers now: 1 while it lasts.",
+                &["kind"],
             )?,
             up_workers: make.add(IntGauge::with_opts(opts("workers", "Worker threads running."))?)?,
         })

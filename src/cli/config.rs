@@ -22,10 +22,12 @@ enum Command {
 
 /// Print the settings that are in force, as YAML with where each comes from; secrets are `***`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Settings: defaults, then files, then the environment (OVERDUE__KAFKA__BROKERS=localhost:9092), \
+#[command(
+    after_help = "Settings: defaults, then files, then the environment (OVERDUE__KAFKA__BROKERS=localhost:9092), \
                         then --set. Nothing is connected to.\n\n\
                         Example:\n  \
-                        overdue config show --config overdue.yaml --set input.grace=1s")]
+                        overdue config show --config overdue.yaml --set input.grace=1s"
+)]
 struct Show {
     /// A configuration file; repeated, later ones over earlier ones [default: overdue.yaml, if there is one]
     #[arg(long, value_name = "FILE", env = "OVERDUE_CONFIG", value_delimiter = ',')]

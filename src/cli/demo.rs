@@ -66,9 +66,10 @@ async fn demo(args: &Args, config: &Config, broker: &MockBroker) -> Result<(), F
         Err(_) => serve::bind(SocketAddr::new(args.listen.ip(), 0)).await?,
     };
     let listens = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
+    let voice = serve::Voice::new(config)?;
     let layout = admin::assume(&serve::kafka_settings(config, 0));
     let layout = layout.map_err(|error| Failure::Failed(error.to_string()))?;
-    let shared = serve::share(config, &layout, ROWS_MAX * 2)?;
+    let shared = serve::share(config, &layout, ROWS_MAX * 2, &voice);
     let stop = Arc::new(AtomicBool::new(false));
     let feeder = feed(args, broker, &stop)?;
     let watcher = watch(header(args, broker.bootstrap(), listens), broker, &shared, &feeder.1, &stop)?;
@@ -78,7 +79,8 @@ async fn demo(args: &Args, config: &Config, broker: &MockBroker) -> Result<(), F
             None => serve::asked_to_end().await,
         }
     };
-    let served = serve::serve(config, &shared, serve::Pages::open(listener, None), end).await;
+    let served =
+        serve::serve(config, &shared, &voice, serve::Pages::open(listener, config, &voice), end).await;
     stop.store(true, Ordering::Relaxed);
     let fed = joined(feeder.0);
     let breached = joined(watcher)?;

@@ -66,15 +66,16 @@ async fn service(config: &Config) -> Result<(), serve::Failure> {
         http = %listens,
         "starting"
     );
-    let pages = serve::Pages::open(listener, config.http.token.as_ref());
+    let voice = serve::Voice::new(config)?;
+    let pages = serve::Pages::open(listener, config, &voice);
     let end = serve::asked_to_end();
     tokio::pin!(end);
     let layout = tokio::select! {
-        layout = serve::prepare_topics(config) => layout?,
+        layout = serve::prepare_topics(config, &voice) => layout?,
         () = &mut end => return Ok(()),
     };
-    let shared = serve::share(config, &layout, 0)?;
-    serve::serve(config, &shared, pages, end).await
+    let shared = serve::share(config, &layout, 0, &voice);
+    serve::serve(config, &shared, &voice, pages, end).await
 }
 
 /// The sources that these files and flags name, with the default file where there is one.

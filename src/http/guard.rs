@@ -118,8 +118,7 @@ mod tests {
             ("Basic a-token-of-some-length", false),
             ("a-token-of-some-length", false),
         ] {
-            let headers =
-                HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(shown))]);
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(shown))]);
             assert_eq!(token.is_shown(&headers), opens, "{shown}");
         }
         assert!(!token.is_shown(&HeaderMap::new()));

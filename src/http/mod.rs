@@ -11,7 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::metrics::Metrics;
 use crate::runtime::shared::Shared;
+use crate::runtime::trouble::Troubles;
 use crate::sla::instant::Instant;
 
 pub mod guard;
@@ -25,33 +27,34 @@ const STARTING: &str = "the brokers have not said what the topics are";
 
 /// What the handlers look at.
 #[derive(Clone)]
-struct Asked {
-    shared: Arc<OnceLock<Arc<Shared>>>,
-    now: fn() -> Instant,
+pub struct Asked {
+    /// What the workers have in common, once there are any.
+    pub shared: Arc<OnceLock<Arc<Shared>>>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is wrong with the brokers.
+    pub troubles: Arc<Troubles>,
+    /// The wall clock.
+    pub now: fn() -> Instant,
 }
 
 /// Serves for as long as it is polled; before `shared` is there the process is alive and not ready.
-pub async fn serve(
-    listener: TcpListener,
-    shared: Arc<OnceLock<Arc<Shared>>>,
-    token: Option<guard::Token>,
-    now: fn() -> Instant,
-) {
+pub async fn serve(listener: TcpListener, token: Option<guard::Token>, asked: Asked) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .with_state(Asked { shared, now });
+        .with_state(asked);
     listen::serve(listener, guard::guarded(router, token)).await;
 }
 
 async fn metrics(State(asked): State<Asked>) -> Response {
-    match asked.shared.get().map(|shared| shared.metrics.expose()) {
-        Some(Ok(text)) => {
+    asked.troubles.publish();
+    match asked.metrics.expose() {
+        Ok(text) => {
             ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
         }
-        Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-        None => verdict(Some(STARTING.to_owned())),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
@@ -61,12 +64,17 @@ async fn livez(State(asked): State<Asked>) -> Response {
     verdict(health.and_then(|health| health.not_alive((asked.now)(), ALIVE_LIMIT_MS)))
 }
 
-/// Ready is a process that has joined the group and restored what it was given.
+/// Ready is a process that has joined the group and restored what it was given, and whose brokers let it work.
 async fn readyz(State(asked): State<Asked>) -> Response {
-    match asked.shared.get() {
-        Some(shared) => verdict(shared.health.not_ready()),
-        None => verdict(Some(STARTING.to_owned())),
-    }
+    let unready = match asked.shared.get() {
+        Some(shared) => shared.health.not_ready(),
+        None => Some(STARTING.to_owned()),
+    };
+    let troubles = asked.troubles.needing_somebody();
+    // While it starts, what nobody can mend here is the reason as well.
+    let outage = asked.troubles.latest(None).filter(|_| troubles.is_none() && unready.is_some());
+    let all: Vec<_> = troubles.into_iter().chain(unready).chain(outage).collect();
+    verdict((!all.is_empty()).then(|| all.join("\n")))
 }
 
 fn verdict(trouble: Option<String>) -> Response {

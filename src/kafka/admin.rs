@@ -12,8 +12,9 @@ use rdkafka::admin::{
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::client::{Configs, Context, Trouble};
+use super::client::{Configs, Context};
 use super::lookup::Lookup;
+use super::trouble::Trouble;
 use super::{KafkaSettings, RECORD_BYTES_MAX, error, ffi};
 use crate::runtime::port;
 
@@ -64,6 +65,7 @@ pub fn prepare(settings: &KafkaSettings, create: bool) -> Result<Layout, Error> 
     cluster.make_missing(&wanted(settings, partitions), create)?;
     cluster.check_changelog(partitions)?;
     let topic_ids = ffi::topic_ids(cluster.admin.inner(), &settings.input_topics, TIMEOUT);
+    cluster.trouble.all_over();
     Ok(Layout { partitions, topic_ids })
 }
 
@@ -135,7 +137,7 @@ struct Cluster<'a> {
 
 impl<'a> Cluster<'a> {
     fn connect(settings: &'a KafkaSettings) -> Result<Cluster<'a>, Error> {
-        let trouble = Arc::new(Trouble::default());
+        let trouble = Trouble::of_start(settings);
         let admin = Configs::of(settings).admin().create_with_context(Context::new("admin", &trouble));
         let admin =
             admin.map_err(|e| Error::Refused(format!("creating the admin client: {}", error::text(&e))))?;

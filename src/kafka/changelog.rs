@@ -10,7 +10,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::client::{Configs, Context, Trouble, serve};
+use super::client::{Configs, Context, serve};
+use super::trouble::Trouble;
 use super::{KafkaSettings, error, ffi};
 use crate::runtime::port::{Error, KeysAndValues, Partition};
 
@@ -97,6 +98,9 @@ impl Changelogs {
             match open.queue.poll(wait) {
                 Some(Ok(message)) => sink(message.key(), message.payload()),
                 Some(Err(e)) if e.rdkafka_error_code().is_some_and(error::is_outage) => {}
+                Some(Err(e)) if e.rdkafka_error_code().is_some_and(error::refuses) => {
+                    return Err(error::of_question(&self.what(partition), &e));
+                }
                 Some(Err(e)) => {
                     return Err(Error::Fatal(format!("{}: {}", self.what(partition), error::text(&e))));
                 }

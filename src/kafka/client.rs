@@ -1,7 +1,7 @@
-//! What all clients of a worker share: configuration, logging, and the last trouble.
+//! What all clients of a worker share: configuration and logging.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -9,48 +9,13 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 
-use super::{KafkaSettings, RECORD_BYTES_MAX, TRANSACTION_TIMEOUT, error};
-
-/// How long a trouble is told after it was last seen.
-const TROUBLE_TOLD: Duration = Duration::from_secs(30);
-
-/// How often the same trouble is logged.
-const TROUBLE_LOGGED: Duration = Duration::from_secs(30);
-
-/// The last error that the client library goes on working against by itself.
-#[derive(Default)]
-pub struct Trouble(Mutex<Option<Seen>>);
-
-struct Seen {
-    text: String,
-    at: Instant,
-    logged_at: Instant,
-}
-
-impl Trouble {
-    /// Keeps it, and logs it unless it was logged just now.
-    pub fn see(&self, role: &str, text: &str) {
-        let now = Instant::now();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let again = last.as_ref().filter(|seen| seen.text == text && now - seen.logged_at < TROUBLE_LOGGED);
-        let logged_at = again.map(|seen| seen.logged_at);
-        if logged_at.is_none() {
-            tracing::warn!(target: "overdue::kafka", client = role, "{text}");
-        }
-        *last = Some(Seen { text: text.to_owned(), at: now, logged_at: logged_at.unwrap_or(now) });
-    }
-
-    /// What it was, while it is recent.
-    pub fn recent(&self) -> Option<String> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|seen| seen.at.elapsed() < TROUBLE_TOLD).map(|seen| seen.text.clone())
-    }
-}
+use super::trouble::Trouble;
+use super::{KafkaSettings, RECORD_BYTES_MAX, TRANSACTION_TIMEOUT};
 
 /// Where a client's log lines and errors go.
 #[derive(Clone)]
 pub struct Context {
-    role: &'static str,
+    pub role: &'static str,
     pub trouble: Arc<Trouble>,
 }
 
@@ -62,20 +27,30 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        if fac == "ADDPARTS" {
+            self.trouble.meet_refused_topic(self.role, log_message);
+        }
         log(self.role, level, fac, log_message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let text = error::text(&error);
-        self.trouble.see(self.role, &if reason.is_empty() { text } else { reason.to_owned() });
+        self.trouble.meet(self.role, &error, reason);
     }
 }
 
 impl ConsumerContext for Context {}
 
+/// What librdkafka logs of things that are said better, and less often, elsewhere.
+const TOLD_ELSEWHERE: &[&str] = &["FAIL", "ADDPARTS", "TXNERR", "GETPID"];
+
 /// Hands a line of librdkafka's log on. Connections come and go, so what it calls an error is a warning here.
 fn log(role: &str, level: RDKafkaLogLevel, fac: &str, line: &str) {
     match level {
+        // Of a connection that failed the library tells twice; the other time is [`Context::error`].
+        // Of a transaction that failed the worker tells, once for many.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if TOLD_ELSEWHERE.contains(&fac) => {
+            tracing::debug!(target: "librdkafka", client = role, "{fac}: {line}");
+        }
         // A pass-through property for producers is told of every consumer, and the other way round.
         _ if fac == "CONFWARN" => tracing::debug!(target: "librdkafka", client = role, "{line}"),
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -187,6 +162,8 @@ impl<'a> Configs<'a> {
         config.set("client.id", "overdue");
         config.set("socket.nagle.disable", "true");
         config.set("reconnect.backoff.max.ms", "2000");
+        // A topic that became allowed is noticed so late.
+        config.set("topic.metadata.refresh.interval.ms", "30000");
         for (key, value) in defaults.iter().copied().flatten() {
             config.set(*key, *value);
         }
@@ -209,10 +186,16 @@ impl<'a> Configs<'a> {
     }
 }
 
+/// So many polls in a row that give nothing mean that nothing is there.
+const POLLS_OF_NOTHING: usize = 10;
+
 /// Lets a client log and report what it has to, where nobody else polls it.
 pub fn serve<C: ConsumerContext>(client: &BaseConsumer<C>) {
+    // A log line is taken without a word: only after some polls of nothing is there nothing.
+    let mut nothing = 0;
     for _ in 0..100 {
-        if client.poll(Duration::ZERO).is_none() {
+        nothing = if client.poll(Duration::ZERO).is_none() { nothing + 1 } else { 0 };
+        if nothing == POLLS_OF_NOTHING {
             break;
         }
     }
@@ -240,6 +223,7 @@ mod tests {
             outcomes: None,
             dead_letter: "dead".into(),
             changelog: "changelog".into(),
+            troubles: std::sync::Arc::default(),
         }
     }
 

@@ -23,13 +23,18 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Configs, Context, Trouble};
+use super::client::{Configs, Context};
+use super::trouble::Trouble;
 use super::{KafkaSettings, error, ffi};
 use crate::runtime::port::{Committed, Error, Partition, Polled, Position, Record, Topic};
+use crate::runtime::trouble::Kind;
 use crate::sla::instant::Instant as Clock;
 
 /// How long librdkafka may take over something that needs no broker.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a refusal is believed before the brokers are asked again.
+const ASKED_AGAIN: Duration = Duration::from_secs(10);
 
 /// A rebalance that has not been handed over.
 #[derive(Debug)]
@@ -123,6 +128,19 @@ pub struct Group {
     owed: Owed,
     /// Whether records are held back.
     is_held: bool,
+    /// Who the group is, for whoever must change its rights.
+    name: String,
+    /// Whether the group has ever given anything, if only the word that there is nothing to have.
+    has_joined: bool,
+    /// Since the brokers refused to let it read.
+    refusal: Option<Refusal>,
+}
+
+/// The brokers do not let the input topics be read. They are asked again from time to time, because the client
+/// library says so only once for a position.
+struct Refusal {
+    seen_at: Instant,
+    asked_at: Instant,
 }
 
 impl Group {
@@ -148,6 +166,9 @@ impl Group {
             aside: BTreeSet::new(),
             owed: Owed::Nothing,
             is_held: false,
+            name: settings.group.clone(),
+            has_joined: false,
+            refusal: None,
         })
     }
 
@@ -161,6 +182,7 @@ impl Group {
         if self.owed != Owed::Nothing {
             return Ok(());
         }
+        self.ask_again()?;
         let until = Instant::now() + wait;
         let (mut wait, mut handed) = (wait, 0);
         while handed < max && !self.consumer.context().is_waiting() {
@@ -196,6 +218,11 @@ impl Group {
     fn hand_rebalance(&mut self, sink: &mut dyn FnMut(Polled<'_>)) {
         let Some(rebalance) = self.consumer.context().next() else { return };
         self.owed = if rebalance.takes_away() { Owed::Release } else { Owed::Accept };
+        if self.owed == Owed::Accept {
+            self.has_joined = true;
+            self.refusal = None;
+            self.trouble().over("group");
+        }
         sink(match rebalance {
             Rebalance::Assigned(partitions) => Polled::Assigned(partitions),
             Rebalance::Revoked(partitions) => Polled::Revoked(partitions),
@@ -205,20 +232,62 @@ impl Group {
 
     /// Whether an error between records is a position outside its log. The context has logged those of whole
     /// clients already.
-    fn weigh(&self, error: &KafkaError) -> Result<bool, Error> {
+    fn weigh(&mut self, error: &KafkaError) -> Result<bool, Error> {
         if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
             return Err(self.ended());
         }
         let text = error::text(error);
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset) => return Ok(true),
-            Some(code) if error::refuses(code) => {
-                return Err(Error::Refused(format!("reading the input topics: {text}")));
-            }
+            Some(code) if error::refuses(code) => self.refused(code)?,
             Some(code) if error::is_outage(code) => {}
-            _ => self.consumer.context().base.trouble.see("group", &text),
+            _ => self.trouble().see("group", Kind::Other, &text),
         }
         Ok(false)
+    }
+
+    /// A refusal ends a service that starts; one that works waits until it is allowed to again.
+    fn refused(&mut self, code: Code) -> Result<(), Error> {
+        let text = match code {
+            Code::GroupAuthorizationFailed => format!("the group `{}` may not be used: {code}", self.name),
+            _ => format!("the input topics `{}` may not be read: {code}", self.topics.join("`, `")),
+        };
+        if !self.has_joined {
+            return Err(Error::Refused(text));
+        }
+        self.trouble().refused_once("group", &text);
+        let now = Instant::now();
+        let asked_at = self.refusal.as_ref().map_or(now, |refusal| refusal.asked_at);
+        self.refusal = Some(Refusal { seen_at: now, asked_at });
+        Ok(())
+    }
+
+    /// Fetches anew from where it is, which makes the library say again that it is refused, if it still is.
+    fn ask_again(&mut self) -> Result<(), Error> {
+        let Some(refusal) = &mut self.refusal else { return Ok(()) };
+        if refusal.asked_at.elapsed() < ASKED_AGAIN || self.taken.is_empty() {
+            return Ok(());
+        }
+        if refusal.seen_at < refusal.asked_at {
+            self.refusal = None;
+            self.trouble().over("group");
+            return Ok(());
+        }
+        refusal.asked_at = Instant::now();
+        let partitions: Vec<_> = self.taken.keys().copied().collect();
+        partitions.into_iter().try_for_each(|partition| {
+            let at = self.positions(partition)?;
+            self.seek(partition, &at).map(drop)
+        })
+    }
+
+    /// Whether the group has ever let this worker in.
+    pub fn has_joined(&self) -> bool {
+        self.has_joined
+    }
+
+    fn trouble(&self) -> &Trouble {
+        &self.consumer.context().base.trouble
     }
 
     /// Why librdkafka has given this consumer up.
@@ -367,7 +436,7 @@ impl Group {
     fn serve(&self) {
         while let Some(event) = self.consumer.poll(Duration::ZERO) {
             if let Err(e) = event {
-                self.consumer.context().base.trouble.see("group", &error::text(&e));
+                self.trouble().see("group", Kind::Other, &error::text(&e));
             }
         }
     }

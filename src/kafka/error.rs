@@ -2,6 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use super::trouble::plain;
 use crate::runtime::port::Error;
 
 /// What went wrong, without the values of properties.
@@ -10,7 +11,7 @@ pub fn text(error: &KafkaError) -> String {
         KafkaError::ClientConfig(_, _, key, _) => {
             format!("property `{key}` is unknown to librdkafka or has a value it does not take")
         }
-        KafkaError::Transaction(error) => error.string(),
+        KafkaError::Transaction(error) => plain(&error.string()),
         KafkaError::ClientCreation(reason) => reason.clone(),
         other => other.rdkafka_error_code().map_or_else(|| other.to_string(), |code| code.to_string()),
     }

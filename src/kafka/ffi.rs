@@ -1,14 +1,16 @@
 //! The calls of librdkafka that rust-rdkafka 0.39 does not wrap; the only unsafe code of the project.
 //!
-//! Each is here for one of three reasons: leader epochs have no accessor, `metadata()` and `headers()` of the
-//! wrapper panic on what is not UTF-8, and the wrapper's group metadata hides the generation.
+//! Each is here for one of four reasons: leader epochs have no accessor, `metadata()` and `headers()` of the
+//! wrapper panic on what is not UTF-8, the wrapper's group metadata hides the generation, and it sets no
+//! callback that hears why a certificate is refused.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 use std::slice;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as rd;
 use rdkafka::client::{Client, ClientContext};
@@ -283,4 +285,96 @@ fn code(error: RDKafkaRespErr) -> Option<Code> {
 unsafe fn bytes<'a>(start: *const u8, size: usize) -> Option<&'a [u8]> {
     // SAFETY: as the caller promises.
     (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, size) })
+}
+
+/// A client that exists for its handshake.
+pub struct Meeting {
+    client: Client<Silent>,
+}
+
+/// Takes no log lines: they are taken from the queue itself.
+struct Silent;
+
+impl ClientContext for Silent {}
+
+/// How librdkafka calls the line in which it repeats what [`check_certificate`] said.
+const VERIFY_FACILITY: &CStr = c"SSLCERTVRFY";
+
+impl Meeting {
+    /// Begins to connect.
+    pub fn begin(config: &ClientConfig) -> Option<Meeting> {
+        let native = config.create_native_config().ok()?;
+        // SAFETY: the configuration is alive; the callback is a function and captures nothing.
+        unsafe { rd::rd_kafka_conf_set_ssl_cert_verify_cb(native.ptr(), Some(check_certificate)) };
+        let client = Client::new(config, native, rd::rd_kafka_type_t::RD_KAFKA_PRODUCER, Silent).ok()?;
+        Some(Meeting { client })
+    }
+
+    /// What the callback said, once it has.
+    pub fn hear(&self, wait: Duration) -> Option<String> {
+        let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client outlives queue and event, each of which is released once; the texts belong to the
+        // event and are copied.
+        unsafe {
+            let queue = rd::rd_kafka_queue_get_main(self.client.native_ptr());
+            let event = rd::rd_kafka_queue_poll(queue, millis);
+            let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+            let is_log =
+                !event.is_null() && rd::rd_kafka_event_log(event, &mut facility, &mut line, &mut level) == 0;
+            let heard = (is_log && CStr::from_ptr(facility) == VERIFY_FACILITY)
+                .then(|| CStr::from_ptr(line).to_string_lossy().into_owned());
+            rd::rd_kafka_event_destroy(event);
+            rd::rd_kafka_queue_destroy(queue);
+            heard.and_then(|line| what_is_wrong(&line))
+        }
+    }
+}
+
+/// `it has expired (subject=/CN=kafka, issuer=/CN=ca)`, of the line that librdkafka makes of it.
+fn what_is_wrong(line: &str) -> Option<String> {
+    let (before, why) = line.split_once("verification callback failed: ")?;
+    let whose = before.split_once("Certificate ").map_or("", |(_, rest)| rest.trim());
+    Some(format!("{why} {whose}"))
+}
+
+/// Judges as OpenSSL did, and writes down why.
+///
+/// # Safety
+/// librdkafka calls it with pointers that are valid for the call.
+unsafe extern "C" fn check_certificate(
+    _client: *mut rd::rd_kafka_t,
+    _broker: *const c_char,
+    _broker_id: i32,
+    x509_error: *mut c_int,
+    _depth: c_int,
+    _certificate: *const c_char,
+    _certificate_size: usize,
+    text: *mut c_char,
+    text_size: usize,
+    _opaque: *mut c_void,
+) -> c_int {
+    // SAFETY: as librdkafka promises; no more than the size is written, and a null after it.
+    unsafe {
+        let why = certificate_error(*x509_error).as_bytes();
+        if *x509_error == 0 || text_size == 0 {
+            return c_int::from(*x509_error == 0);
+        }
+        let length = why.len().min(text_size - 1);
+        ptr::copy_nonoverlapping(why.as_ptr().cast(), text, length);
+        *text.add(length) = 0;
+    }
+    0
+}
+
+/// The codes of OpenSSL (`x509_vfy.h`) that a wrong set-up leads to.
+fn certificate_error(code: c_int) -> &'static str {
+    match code {
+        9 => "it is not yet valid",
+        10 => "it has expired",
+        18 | 19 => "it is signed by itself, and `ssl.ca.location` does not hold it",
+        2 | 20 | 21 => "it is signed by an authority that `ssl.ca.location` does not hold",
+        23 => "it has been revoked",
+        62 | 64 => "it is for another host name than the one connected to",
+        _ => "it cannot be verified",
+    }
 }

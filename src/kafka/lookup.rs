@@ -8,7 +8,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Configs, Context, Trouble, serve};
+use super::client::{Configs, Context, serve};
+use super::trouble::Trouble;
 use super::{KafkaSettings, LOOKUP_TIMEOUT, error, ffi};
 use crate::runtime::port::{Bounds, Error, Partition};
 

@@ -3,7 +3,6 @@
 //! It is librdkafka's mock cluster. Transactions succeed there and mean nothing: records of an aborted one are
 //! read, committed offsets of one are not kept, and nothing is fenced. It keeps 5 MiB a partition.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -13,7 +12,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::client::{Context, Trouble};
+use super::client::Context;
+use super::trouble::Trouble;
 use super::{error, ffi};
 use crate::runtime::port::Error;
 
@@ -170,6 +170,6 @@ fn client<C: FromClientConfigAndContext<Context>>(
     for (key, value) in properties {
         config.set(*key, *value);
     }
-    let context = Context::new(role, &Arc::new(Trouble::default()));
+    let context = Context::new(role, &Trouble::unheard());
     config.create_with_context(context).map_err(|e| error::of_creation(what, &e))
 }

@@ -12,7 +12,10 @@
 //! rust-rdkafka 0.39 and tried on Apache Kafka 4.1.1 (`tests/kafka_port.rs`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::runtime::trouble::Troubles;
 
 pub mod admin;
 mod changelog;
@@ -20,12 +23,14 @@ mod client;
 mod consumer;
 mod error;
 mod ffi;
+mod handshake;
 mod lookup;
 pub mod mock;
 mod port;
 mod probe;
 mod producer;
 pub mod reader;
+mod trouble;
 
 pub use port::KafkaPort;
 
@@ -71,6 +76,8 @@ pub struct KafkaSettings {
     pub dead_letter: String,
     /// Where the state goes.
     pub changelog: String,
+    /// Where it is told what is wrong with the brokers.
+    pub troubles: Arc<Troubles>,
 }
 
 impl KafkaSettings {

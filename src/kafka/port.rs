@@ -1,19 +1,24 @@
 //! The port of a worker to a real cluster.
 
 use std::sync::Arc;
+use std::thread::sleep;
 use std::time::Duration;
 
 use super::KafkaSettings;
 use super::changelog::Changelogs;
-use super::client::Trouble;
 use super::consumer::Group;
 use super::lookup::Lookup;
 use super::probe::{Probes, boot_clock_ms, wall_clock};
 use super::producer::Producer;
+use super::trouble::Trouble;
 use crate::runtime::port::{
     Answer, Bounds, Committed, Error, KeysAndValues, Offsets, Outgoing, Partition, Polled, Port, Position,
 };
+use crate::runtime::trouble::Kind;
 use crate::sla::instant::Instant;
+
+/// How long brokers are let be that have refused something: whoever asks will ask again.
+const REFUSED_WAIT: Duration = Duration::from_millis(200);
 
 /// A worker's clients.
 ///
@@ -32,7 +37,7 @@ impl KafkaPort {
     /// Connects, ends what a predecessor of the same name left open, and joins the group.
     /// [`Error::NotYet`] where nobody answers in time; then it can be tried again.
     pub fn new(settings: KafkaSettings) -> Result<KafkaPort, Error> {
-        let trouble = Arc::new(Trouble::default());
+        let trouble = Trouble::of_worker(&settings);
         Ok(KafkaPort {
             // The producer first: no partition is asked for by a worker that could not commit.
             producer: Producer::start(&settings, &trouble)?,
@@ -48,6 +53,18 @@ impl KafkaPort {
     /// What the clients are struggling with at the moment, if anything.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.recent()
+    }
+
+    /// A refusal ends a service that starts; one that works waits until it is allowed to again.
+    fn patiently<T>(&self, asked: Result<T, Error>) -> Result<T, Error> {
+        match asked {
+            Err(Error::Refused(text)) if self.group.has_joined() => {
+                self.trouble.see("lookup", Kind::Authorization, &text);
+                sleep(REFUSED_WAIT);
+                Err(Error::NotYet(text))
+            }
+            other => other,
+        }
     }
 
     /// First and end offset of the changelog's partition.
@@ -101,16 +118,20 @@ impl Port for KafkaPort {
     }
 
     fn committed(&mut self, partition: Partition, wait: Duration) -> Result<Vec<Option<Committed>>, Error> {
-        self.group.committed(partition, wait)
+        let committed = self.group.committed(partition, wait);
+        self.patiently(committed)
     }
 
     fn bounds(&mut self, partition: Partition) -> Result<Vec<Bounds>, Error> {
-        self.lookup.bounds(&self.topics, partition)
+        let bounds = self.lookup.bounds(&self.topics, partition);
+        self.patiently(bounds)
     }
 
     fn changelog_open(&mut self, partition: Partition) -> Result<i64, Error> {
-        let bounds = self.changelog_bounds(partition)?;
-        self.changelogs.open(partition, bounds.first)?;
+        let bounds = self.changelog_bounds(partition);
+        let bounds = self.patiently(bounds)?;
+        let opened = self.changelogs.open(partition, bounds.first);
+        self.patiently(opened)?;
         Ok(bounds.end)
     }
 
@@ -120,7 +141,8 @@ impl Port for KafkaPort {
         wait: Duration,
         sink: KeysAndValues<'_>,
     ) -> Result<i64, Error> {
-        self.changelogs.read(partition, wait, sink)
+        let read = self.changelogs.read(partition, wait, sink);
+        self.patiently(read)
     }
 
     fn changelog_close(&mut self, partition: Partition) {
@@ -157,7 +179,7 @@ impl Port for KafkaPort {
 
     fn probe(&mut self, ticket: u64, partitions: &[Partition]) {
         if let Err(error) = self.probes.ask(ticket, partitions) {
-            self.trouble.see("probe", &error.to_string());
+            self.trouble.see("lookup", Kind::Other, &error.to_string());
         }
     }
 

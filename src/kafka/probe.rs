@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::Offset;
 
-use super::client::Trouble;
 use super::lookup::{Found, Lookup};
+use super::trouble::Trouble;
 use super::{KafkaSettings, PROBE_TIMEOUT, error};
 use crate::runtime::port::{Answer, Error, LogEnd, Partition, SecondOpinion, Topic};
 use crate::sla::instant::Instant as Clock;
@@ -50,6 +50,7 @@ impl Probes {
         let (answered, answers) = channel();
         let prober = Prober {
             lookup: Lookup::new(settings, trouble)?,
+            trouble: Arc::clone(trouble),
             leaders: vec![Leaders::new(); settings.input_topics.len()],
             topics: settings.input_topics.clone(),
             answered,
@@ -76,6 +77,7 @@ impl Probes {
 
 struct Prober {
     lookup: Lookup,
+    trouble: Arc<Trouble>,
     topics: Vec<String>,
     answered: Sender<Answer>,
     apart_until: Option<Instant>,
@@ -172,7 +174,15 @@ impl Prober {
 
     fn ask(&self, places: &[Place]) -> Result<Found, String> {
         let asked: Vec<_> = places.iter().map(|place| (self.name(*place), place.1)).collect();
-        self.lookup.offsets(&asked, Offset::End, PROBE_TIMEOUT).map_err(|e| error::text(&e))
+        self.lookup.offsets(&asked, Offset::End, PROBE_TIMEOUT).map_err(|e| {
+            let text = error::text(&e);
+            self.trouble.see_refusal(
+                "lookup",
+                e.rdkafka_error_code(),
+                &format!("asking for log ends: {text}"),
+            );
+            text
+        })
     }
 
     /// Answers for each place. Nobody listens while the worker ends.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -11,12 +12,18 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Configs, Context, Trouble};
+use super::client::{Configs, Context};
+use super::trouble::{Trouble, plain};
 use super::{COMMIT_TIMEOUT, INIT_TIMEOUT, KafkaSettings, TRANSACTION_TIMEOUT, error, ffi};
 use crate::runtime::port::{Error, Offsets, Outgoing, Target};
+use crate::runtime::trouble::Kind;
 
 /// How many records go out between two looks at the delivery reports.
 const SENDS_PER_SERVE: u32 = 512;
+
+/// How much longer each producer waits than the one before it that committed nothing, and at most.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
 
 /// How long a producer that is given up may take to abort.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,6 +61,7 @@ impl ProducerContext for Deliveries {
             && transaction == self.transaction.load(Ordering::Relaxed)
         {
             let text = format!("writing to `{}`: {}", message.topic(), error::text(e));
+            self.base.trouble.see_refusal(self.base.role, e.rdkafka_error_code(), &text);
             self.failed().get_or_insert(text);
         }
     }
@@ -70,6 +78,10 @@ pub struct Producer {
     /// Whether a transaction has begun that has not ended well.
     is_open: bool,
     sends: u32,
+    /// Whether a producer of this name has ever been let in.
+    has_run: bool,
+    /// How often one was started since something was committed.
+    starts: u32,
 }
 
 /// The names of the topics that are written to.
@@ -97,6 +109,8 @@ impl Producer {
             group: None,
             is_open: false,
             sends: 0,
+            has_run: false,
+            starts: 0,
         };
         producer.restart()?;
         Ok(producer)
@@ -107,13 +121,39 @@ impl Producer {
         self.producer = None;
         self.group = None;
         self.is_open = false;
+        self.wait_before_another();
         let base = Context::new("producer", &self.trouble);
         let context = Deliveries { base, transaction: AtomicUsize::new(0), failed: Mutex::new(None) };
         let producer = self.config.create_with_context(context);
         let producer = producer.map_err(|e| error::of_creation("creating the producer", &e))?;
-        initialise(&producer)?;
+        initialise(&producer).map_err(|error| self.patiently(error))?;
+        self.has_run = true;
         self.producer = Some(producer);
         Ok(())
+    }
+
+    /// Lets brokers be that refuse one producer after another.
+    fn wait_before_another(&mut self) {
+        let wait = AGAIN_AFTER.saturating_mul(self.starts.saturating_sub(1)).min(AGAIN_AFTER_MAX);
+        self.starts = self.starts.saturating_add(1);
+        sleep(wait);
+    }
+
+    /// A refusal ends a service that starts; one that works waits until it is allowed to again.
+    fn patiently(&self, error: Error) -> Error {
+        match error {
+            Error::Refused(text) if self.has_run => {
+                self.trouble.see("producer", Kind::Authorization, &text);
+                Error::NotYet(text)
+            }
+            other => other,
+        }
+    }
+
+    fn failed(&self, what: &str, error: &KafkaError) -> Error {
+        let failed = error::of_transaction(what, error);
+        self.trouble.see_refusal("producer", error.rdkafka_error_code(), &failed.to_string());
+        failed
     }
 
     /// Begins a transaction fenced by this metadata.
@@ -121,7 +161,7 @@ impl Producer {
         let producer = self.running()?;
         producer.context().transaction.fetch_add(1, Ordering::Relaxed);
         producer.context().failed().take();
-        producer.begin_transaction().map_err(|e| error::of_transaction("beginning a transaction", &e))?;
+        producer.begin_transaction().map_err(|e| self.failed("beginning a transaction", &e))?;
         self.group = group;
         self.is_open = true;
         Ok(())
@@ -142,7 +182,7 @@ impl Producer {
         base.key = record.key;
         base.payload = record.value;
         base.headers = headers(record.headers);
-        enqueue(producer, base).map_err(|e| error::of_transaction(&format!("writing to `{topic}`"), &e))?;
+        enqueue(producer, base).map_err(|e| self.failed(&format!("writing to `{topic}`"), &e))?;
         self.sends = self.sends.wrapping_add(1);
         if self.sends.is_multiple_of(SENDS_PER_SERVE) {
             self.serve();
@@ -172,9 +212,10 @@ impl Producer {
             return Err(Error::Transaction(format!("{what}: this worker is not a member of the group now")));
         };
         let sent = ffi::send_offsets(self.running()?.client(), &list, group, COMMIT_TIMEOUT);
-        sent.map_err(|failure| match failure.code {
-            code if error::fences(code) => Error::Fenced(format!("{what}: {}", failure.text)),
-            _ => Error::Transaction(format!("{what}: {}", failure.text)),
+        sent.map_err(|failure| {
+            let text = format!("{what}: {}", plain(&failure.text));
+            self.trouble.see_refusal("producer", Some(failure.code), &text);
+            if error::fences(failure.code) { Error::Fenced(text) } else { Error::Transaction(text) }
         })
     }
 
@@ -200,8 +241,10 @@ impl Producer {
         if let Some(text) = producer.context().failed().take() {
             return Err(Error::Transaction(text));
         }
-        producer.commit_transaction(COMMIT_TIMEOUT).map_err(|e| error::of_transaction(what, &e))?;
+        producer.commit_transaction(COMMIT_TIMEOUT).map_err(|e| self.failed(what, &e))?;
         self.is_open = false;
+        self.starts = 0;
+        self.trouble.over("producer");
         Ok(())
     }
 

@@ -8,8 +8,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::client::{Configs, Context, Trouble, serve};
+use super::client::{Configs, Context, serve};
 use super::lookup::Lookup;
+use super::trouble::Trouble;
 use super::{KafkaSettings, error, ffi};
 use crate::runtime::port::{Error, Partition, Record, Topic};
 use crate::sla::instant::Instant as Clock;
@@ -67,7 +68,7 @@ pub struct Piece {
 impl Reader {
     /// A reader of these topics; nothing is asked of the brokers yet.
     pub fn new(settings: &KafkaSettings, topics: Vec<String>) -> Result<Reader, Error> {
-        let trouble = Arc::new(Trouble::default());
+        let trouble = Trouble::of_start(settings);
         let configs = Configs::of(settings);
         let create = |config: rdkafka::ClientConfig, role| {
             let client = config.create_with_context(Context::new(role, &trouble));

@@ -44,4 +44,5 @@ pub mod restore;
 pub mod service;
 pub mod shared;
 pub mod task;
+pub mod trouble;
 pub mod worker;

@@ -15,6 +15,7 @@ use super::port::{Answer, Bounds, Error, Offsets, Partition, Polled, Port};
 use super::restore::{Refused, Restore, Restored};
 use super::shared::Shared;
 use super::task::{DOUBT_MS, Found, Task};
+use super::trouble::Repeats;
 use crate::sla::instant::Instant;
 
 /// One thread's work.
@@ -37,6 +38,7 @@ pub struct Worker<P> {
     published_at: Instant,
     writing_since: Instant,
     fences: u32,
+    told: Repeats,
 }
 
 /// What a partition is in.
@@ -131,6 +133,7 @@ impl<P: Port> Worker<P> {
             published_at: Instant::MIN,
             writing_since: Instant::MIN,
             fences: 0,
+            told: Repeats::default(),
         }
     }
 
@@ -319,7 +322,9 @@ impl<P: Port> Worker<P> {
         if !unknown.is_initialised {
             match self.port.reinit() {
                 Err(Error::NotYet(why)) => {
-                    tracing::warn!(why, "the producer cannot start anew; nothing is said until it can");
+                    if self.told.is_news(&why, self.port.now().millis()) {
+                        tracing::warn!(why, "the producer cannot start anew; nothing is said until it can");
+                    }
                     return Ok(());
                 }
                 Err(Error::Fenced(_)) if self.fences < 2 => {
@@ -333,12 +338,16 @@ impl<P: Port> Worker<P> {
         let ours = unknown.offsets.iter().map(|offsets| offsets.partition);
         let first =
             ours.into_iter().find(|partition| matches!(self.partitions.get(partition), Some(Phase::Live(_))));
-        let Some(is_committed) = was_committed(&mut self.port, first, &unknown.nonce)? else { return Ok(()) };
+        let Some(is_committed) = was_committed(&mut self.port, first, &unknown.nonce, &mut self.told)? else {
+            return Ok(());
+        };
         let Transaction::Unknown(unknown) = std::mem::replace(&mut self.transaction, Transaction::None)
         else {
             return Ok(());
         };
-        tracing::warn!(why = unknown.why, is_committed, "a transaction's outcome was found out");
+        if self.told.is_news(&format!("{is_committed} {}", unknown.why), self.port.now().millis()) {
+            tracing::warn!(why = unknown.why, is_committed, "a transaction's outcome was found out");
+        }
         if is_committed {
             self.keep(unknown.offsets, Duration::ZERO);
             self.rewind_all()
@@ -374,8 +383,10 @@ impl<P: Port> Worker<P> {
             Error::Fenced(_) => self.fences += 1,
             Error::NotYet(_) | Error::Transaction(_) => {}
         }
-        tracing::warn!(%error, "a transaction failed; its outcome is being found out");
         let why = error.to_string();
+        if self.told.is_news(&why, self.port.now().millis()) {
+            tracing::warn!(%error, "a transaction failed; its outcome is being found out");
+        }
         self.transaction = Transaction::Unknown(Unknown { nonce, offsets, is_initialised: false, why });
         Ok(())
     }
@@ -682,11 +693,14 @@ fn was_committed<P: Port>(
     port: &mut P,
     partition: Option<Partition>,
     nonce: &str,
+    told: &mut Repeats,
 ) -> Result<Option<bool>, Error> {
     let Some(partition) = partition else { return Ok(Some(false)) };
     match port.committed(partition, IDLE) {
         Err(Error::NotYet(why)) => {
-            tracing::warn!(why, "committed offsets cannot be read; nothing is said until they can");
+            if told.is_news(&why, port.now().millis()) {
+                tracing::warn!(why, "committed offsets cannot be read; nothing is said until they can");
+            }
             Ok(None)
         }
         Err(error) => Err(error),

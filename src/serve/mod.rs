@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::runtime::port::Error;
 use crate::runtime::service::Service;
 use crate::runtime::shared::{Board, Health, InputTopic, Shared, StateBytes};
+use crate::runtime::trouble::{Repeats, Troubles};
 use crate::sla::engine;
 use crate::sla::instant::Instant;
 use crate::sla::policy::Rules;
@@ -72,6 +73,21 @@ async fn signalled() {
     }
 }
 
+/// How a process says how it is, from before its brokers have answered.
+pub struct Voice {
+    metrics: Metrics,
+    troubles: Arc<Troubles>,
+}
+
+impl Voice {
+    /// That of a service of this configuration.
+    pub fn new(config: &Config) -> Result<Voice, Failure> {
+        let metrics = Metrics::new(&config.policies.policies, &config.input.topics);
+        let metrics = metrics.map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok(Voice { troubles: Arc::new(Troubles::counted(metrics.clone())), metrics })
+    }
+}
+
 /// How a service reaches Kafka, for one of its workers.
 pub fn kafka_settings(config: &Config, worker: usize) -> KafkaSettings {
     KafkaSettings {
@@ -85,19 +101,25 @@ pub fn kafka_settings(config: &Config, worker: usize) -> KafkaSettings {
         outcomes: config.output.outcomes.clone(),
         dead_letter: config.output.dead_letter.clone(),
         changelog: config.changelog.clone(),
+        troubles: Arc::default(),
     }
 }
 
 /// Looks at the topics and makes what is missing, for as long as it takes the brokers to answer.
-pub async fn prepare_topics(config: &Config) -> Result<Layout, Failure> {
+pub async fn prepare_topics(config: &Config, voice: &Voice) -> Result<Layout, Failure> {
+    let mut told = Repeats::default();
     loop {
-        let (settings, create) = (kafka_settings(config, 0), config.kafka.create_topics);
+        let troubles = Arc::clone(&voice.troubles);
+        let settings = KafkaSettings { troubles, ..kafka_settings(config, 0) };
+        let create = config.kafka.create_topics;
         let prepared = tokio::task::spawn_blocking(move || admin::prepare(&settings, create)).await;
         match prepared.map_err(|error| Failure::Failed(error.to_string()))? {
             Ok(layout) => return Ok(layout),
             Err(admin::Error::Refused(why)) => return Err(Failure::Refused(why)),
             Err(admin::Error::NotYet(why)) => {
-                tracing::warn!(why, "the brokers cannot be used; trying again");
+                if told.is_news(&why, wall_clock().millis()) {
+                    tracing::warn!(why, "the brokers cannot be used; trying again");
+                }
                 tokio::time::sleep(RETRY).await;
             }
         }
@@ -112,14 +134,12 @@ pub fn worker_count(config: &Config, partitions: i32) -> usize {
 }
 
 /// Puts together what the workers have in common.
-pub fn share(config: &Config, layout: &Layout, board_rows: usize) -> Result<Arc<Shared>, Failure> {
+pub fn share(config: &Config, layout: &Layout, board_rows: usize, voice: &Voice) -> Arc<Shared> {
     let policies = Arc::new(config.policies.policies.clone());
-    let metrics =
-        Metrics::new(&policies, &config.input.topics).map_err(|e| Failure::Failed(e.to_string()))?;
     let ids = layout.topic_ids.clone().unwrap_or_default();
     let topic =
         |(index, name): (usize, &String)| InputTopic { name: name.clone(), id: ids.get(index).cloned() };
-    Ok(Arc::new(Shared {
+    Arc::new(Shared {
         rules: Arc::new(Rules::new(Arc::clone(&policies))),
         engine: engine::Settings {
             grace_ms: config.input.grace_ms,
@@ -139,10 +159,10 @@ pub fn share(config: &Config, layout: &Layout, board_rows: usize) -> Result<Arc<
         commit_interval_ms: config.commit_interval_ms,
         clock_skew_max_ms: config.input.clock_skew_max_ms,
         state: StateBytes::new(worker_count(config, layout.partitions), config.state_bytes_max),
-        metrics,
+        metrics: voice.metrics.clone(),
         health: Health::new(worker_count(config, layout.partitions)),
         board: Board::new(board_rows),
-    }))
+    })
 }
 
 /// How producers partition keys, where the configuration says it.
@@ -170,11 +190,16 @@ pub struct Pages {
 
 impl Pages {
     /// Begins to answer: alive, and not ready.
-    pub fn open(listener: TcpListener, token: Option<&config::Secret>) -> Pages {
+    pub fn open(listener: TcpListener, config: &Config, voice: &Voice) -> Pages {
         let shared = Arc::default();
-        let token = token.map(|token| http::guard::Token::new(token.reveal()));
-        let http = tokio::spawn(http::serve(listener, Arc::clone(&shared), token, wall_clock));
-        Pages { shared, http }
+        let token = config.http.token.as_ref().map(|token| http::guard::Token::new(token.reveal()));
+        let asked = http::Asked {
+            shared: Arc::clone(&shared),
+            metrics: voice.metrics.clone(),
+            troubles: Arc::clone(&voice.troubles),
+            now: wall_clock,
+        };
+        Pages { shared, http: tokio::spawn(http::serve(listener, token, asked)) }
     }
 }
 
@@ -188,11 +213,12 @@ impl Drop for Pages {
 pub async fn serve(
     config: &Config,
     shared: &Arc<Shared>,
+    voice: &Voice,
     pages: Pages,
     end: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let ended = Arc::new(Notify::new());
-    let settings = kafka_settings(config, 0);
+    let settings = KafkaSettings { troubles: Arc::clone(&voice.troubles), ..kafka_settings(config, 0) };
     let connect =
         move |worker, stop: &AtomicBool| connect(&KafkaSettings { worker, ..settings.clone() }, stop);
     let notify = Arc::clone(&ended);
@@ -210,10 +236,13 @@ pub async fn serve(
 
 /// Connects a worker, for as long as it takes the brokers to answer.
 fn connect(settings: &KafkaSettings, stop: &AtomicBool) -> Result<KafkaPort, Error> {
+    let mut told = Repeats::default();
     loop {
         match KafkaPort::new(settings.clone()) {
             Err(Error::NotYet(why)) if !stop.load(Ordering::Relaxed) => {
-                tracing::warn!(worker = settings.worker, why, "the brokers cannot be used; trying again");
+                if told.is_news(&why, wall_clock().millis()) {
+                    tracing::warn!(worker = settings.worker, why, "the brokers cannot be used; trying again");
+                }
                 std::thread::sleep(RETRY);
             }
             connected => return connected,

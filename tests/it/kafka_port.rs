@@ -35,6 +35,7 @@ fn fresh(brokers: &str) -> KafkaSettings {
         outcomes: Some(name("outcomes")),
         dead_letter: name("dead"),
         changelog: name("changelog"),
+        troubles: Default::default(),
     }
 }
 

@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType,
+    date_time_ymd,
 };
 use rdkafka::admin::AdminClient;
 use rdkafka::bindings as rd;
@@ -146,8 +147,7 @@ impl Guarded {
 
     fn allow_everything(&self) {
         use rd::rd_kafka_ResourceType_t::*;
-        for resource in
-            [RD_KAFKA_RESOURCE_TOPIC, RD_KAFKA_RESOURCE_GROUP, RD_KAFKA_RESOURCE_TRANSACTIONAL_ID]
+        for resource in [RD_KAFKA_RESOURCE_TOPIC, RD_KAFKA_RESOURCE_GROUP, RD_KAFKA_RESOURCE_TRANSACTIONAL_ID]
         {
             let operation = rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_ALL;
             let rule = Rule { resource, name: "*".into(), operation };

@@ -232,18 +232,11 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn format(
-        &self,
-        distribution: &Distribution,
-        controller: u16,
-        voters: &str,
-        more: &[(&str, String)],
-    ) {
+    fn format(&self, distribution: &Distribution, controller: u16, voters: &str, more: &[(&str, String)]) {
         let data = self.folder.join("data");
         fs::create_dir_all(&data).expect("the folder of a broker");
         let properties = with(self.properties(controller, voters), more);
-        fs::write(self.folder.join("server.properties"), properties)
-            .expect("the properties of a broker");
+        fs::write(self.folder.join("server.properties"), properties).expect("the properties of a broker");
         fs::write(data.join("meta.properties"), self.meta_properties()).expect("the identity of a broker");
         fs::copy(distribution.bootstrap_checkpoint(), data.join("bootstrap.checkpoint"))
             .expect("the first records of a cluster");
