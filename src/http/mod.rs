@@ -1,6 +1,6 @@
 //! What others may ask of a running service: `/metrics`, `/livez`, `/readyz`.
 //!
-//! [`guard`] decides who may ask for what, [`listen`] how long and how much one may ask.
+//! [`guard`] decides who may ask for what, `listen` how long and how much one may ask.
 
 use std::sync::{Arc, OnceLock};
 
