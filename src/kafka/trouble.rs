@@ -51,7 +51,7 @@ impl Trouble {
             // The group knows what it asked for, and says so itself.
             (Kind::Authorization, _) if role == "group" => {}
             (Kind::Tls, _) if is_about_broker(&text) => self.look_closer(role, &text),
-            (Kind::Tls, _) => self.see(role, Kind::Tls, &in_words(&text)),
+            (Kind::Tls, _) => self.see(role, Kind::Tls, &in_words(&text, self.shows_certificate())),
             (kind, _) => self.see(role, kind, &plain(&text)),
         }
     }
@@ -98,6 +98,12 @@ impl Trouble {
         self.all.latest(self.worker)
     }
 
+    /// Whether the clients have a certificate of their own.
+    fn shows_certificate(&self) -> bool {
+        let names = ["ssl.certificate.location", "ssl.certificate.pem", "ssl.keystore.location"];
+        self.meeting.as_ref().is_some_and(|config| names.iter().any(|name| config.get(name).is_some()))
+    }
+
     fn source(&self, role: &'static str) -> Source {
         Source { worker: self.worker, role }
     }
@@ -105,11 +111,12 @@ impl Trouble {
     /// The library does not say why it refuses a certificate: meets the broker once more to find out, in a
     /// thread of its own, because this may be called from anywhere.
     fn look_closer(&self, role: &'static str, text: &str) {
-        let Some(config) = self.meeting.clone() else { return self.see(role, Kind::Tls, &in_words(text)) };
+        let text = in_words(text, self.shows_certificate());
+        let Some(config) = self.meeting.clone() else { return self.see(role, Kind::Tls, &text) };
         if self.is_meeting.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (all, source, text) = (Arc::clone(&self.all), self.source(role), in_words(text));
+        let (all, source) = (Arc::clone(&self.all), self.source(role));
         let is_meeting = Arc::clone(&self.is_meeting);
         let looking = move || {
             let found = handshake::why_refused(&config);
@@ -140,10 +147,11 @@ fn is_about_broker(text: &str) -> bool {
 }
 
 /// What a broken handshake means to whoever set it up.
-fn in_words(text: &str) -> String {
+fn in_words(text: &str, shows_certificate: bool) -> String {
     let not_taken = "the brokers do not take this client's certificate";
     let told = |alert: &str| text.contains(alert);
-    if told("certificate required") {
+    // Java calls a missing one a bad one.
+    if told("certificate required") || (told("alert bad certificate") && !shows_certificate) {
         "the brokers ask for a client certificate and got none: set `ssl.certificate.location` and \
          `ssl.key.location`"
             .to_owned()
@@ -200,7 +208,9 @@ mod tests {
     fn an_alert_after_the_handshake_is_no_outage() {
         let text = "ssl://h:1/1: Receive failed: error:0A00045C:SSL routines::tlsv13 alert certificate required: SSL alert number 116";
         assert_eq!(kind(Some(Code::BrokerTransportFailure), text), Kind::Tls);
-        assert!(in_words(text).contains("ssl.certificate.location"));
+        assert!(in_words(text, true).contains("ssl.certificate.location"));
+        let bad = "sslv3 alert bad certificate: SSL alert number 42";
+        assert!(in_words(bad, false).contains("got none") && !in_words(bad, true).contains("got none"));
         assert_eq!(kind(Some(Code::BrokerTransportFailure), "Disconnected"), Kind::Unreachable);
         assert_eq!(kind(Some(Code::GroupAuthorizationFailed), "no"), Kind::Authorization);
     }
