@@ -106,6 +106,7 @@ fn exposition() -> String {
     metrics.partition_is(0, Some(Instant::from_millis(1)), 0, 0, 0);
     metrics.partition_stopped(0);
     metrics.clock_leads(0, 0);
+    metrics.reading_held(0, false);
     metrics.worker_has(0, 1, 0);
     String::from_utf8(metrics.expose().expect("an exposition")).expect("text")
 }
