@@ -45,13 +45,18 @@ pub enum LogFormat {
 /// Runs until it is asked to end.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = config::load(&sources(&args.config, &args.sets))?;
-    let secrets: Vec<_> = config.secrets().into_iter().map(str::to_owned).collect();
+    let secrets = secrets(&config);
     start_log_without(&secrets, &args.log, args.log_format)?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     let ended = runtime()?.block_on(service(&config)).map_err(Failure::from);
     ended.map_err(|failure| failure.without(&secrets))
+}
+
+/// What no output may hold.
+pub(super) fn secrets(config: &Config) -> Vec<String> {
+    config.secrets().into_iter().map(str::to_owned).collect()
 }
 
 async fn service(config: &Config) -> Result<(), serve::Failure> {
@@ -103,7 +108,11 @@ pub(super) fn start_log(filter: &str, format: Option<LogFormat>) -> Result<(), F
 }
 
 /// Logs to stderr, with stars where a line would hold one of these.
-fn start_log_without(secrets: &[String], filter: &str, format: Option<LogFormat>) -> Result<(), Failure> {
+pub(super) fn start_log_without(
+    secrets: &[String],
+    filter: &str,
+    format: Option<LogFormat>,
+) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(|error| Failure::Failed(format!("--log: {error}")))?;
     let is_terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json });

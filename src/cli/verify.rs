@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
-use super::run::{sources, start_log};
+use super::run::{secrets, sources, start_log_without};
 use crate::config::{self, Config};
 use crate::runtime::port::Error;
 use crate::sla::instant::Instant;
@@ -82,9 +82,11 @@ impl From<Error> for Failure {
 /// Runs the command; findings make the exit code 1.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let config = config::load(&sources(&args.config, &args.sets))?;
-    start_log(&args.log, None)?;
+    let secrets = secrets(&config);
+    start_log_without(&secrets, &args.log, None)?;
     let bar = bar();
-    let report = verify(&args.request(&config), &mut |progress| show(&bar, progress))?;
+    let report = verify(&args.request(&config), &mut |progress| show(&bar, progress));
+    let report = report.map_err(|failure| Failure::from(failure).without(&secrets))?;
     bar.finish_and_clear();
     args.print(&report)?;
     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
