@@ -4,6 +4,7 @@
 //! wrapper panic on what is not UTF-8, the wrapper's group metadata hides the generation, and it sets no
 //! callback that hears why a certificate is refused.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr;
@@ -169,25 +170,69 @@ pub fn topic_ids<C: ClientContext>(
     topics: &[String],
     timeout: Duration,
 ) -> Option<Vec<String>> {
-    let names: Vec<CString> =
-        topics.iter().map(|name| CString::new(name.as_str())).collect::<Result<_, _>>().ok()?;
-    let mut names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let queue = Queue::new(client);
-    // SAFETY: the names outlive the collection, which copies them; collection and options are destroyed once
-    // the request has been sent, as librdkafka's examples do.
-    unsafe {
-        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        let options = rd::rd_kafka_AdminOptions_new(
-            client.native_ptr(),
-            rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        rd::rd_kafka_AdminOptions_set_request_timeout(options, millis, ptr::null_mut(), 0);
-        let collection = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-        rd::rd_kafka_DescribeTopics(client.native_ptr(), collection, options, queue.raw);
-        rd::rd_kafka_TopicCollection_destroy(collection);
-        rd::rd_kafka_AdminOptions_destroy(options);
+    let found = Asked::describe(client, topics, None, timeout)?.wait()?;
+    topics.iter().map(|name| found.get(name).and_then(|one| one.id.clone())).collect()
+}
+
+/// What a broker says of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// `None` where the broker has none.
+    pub id: Option<String>,
+    /// Every partition that it knows, in order.
+    pub partitions: Vec<Described>,
+}
+
+/// What a broker says of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    pub id: i32,
+    pub leader: Option<i32>,
+    pub replicas: Vec<i32>,
+}
+
+/// A question about topics that is on its way.
+pub struct Asked<'a> {
+    queue: Queue<'a>,
+    timeout: Duration,
+}
+
+impl<'a> Asked<'a> {
+    /// Asks one broker, or the controller's place for any, what it knows of topics.
+    pub fn describe<C: ClientContext>(
+        client: &'a Client<C>,
+        topics: &[String],
+        broker: Option<i32>,
+        timeout: Duration,
+    ) -> Option<Asked<'a>> {
+        let names: Vec<CString> =
+            topics.iter().map(|name| CString::new(name.as_str())).collect::<Result<_, _>>().ok()?;
+        let mut names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        let queue = Queue::new(client);
+        // SAFETY: the names outlive the collection, which copies them; collection and options are destroyed
+        // once the request has been handed over, as librdkafka's examples do; no text of an error is asked for.
+        unsafe {
+            let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+            let options = rd::rd_kafka_AdminOptions_new(
+                client.native_ptr(),
+                rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            );
+            rd::rd_kafka_AdminOptions_set_request_timeout(options, millis, ptr::null_mut(), 0);
+            if let Some(broker) = broker {
+                rd::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+            }
+            let collection = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+            rd::rd_kafka_DescribeTopics(client.native_ptr(), collection, options, queue.raw);
+            rd::rd_kafka_TopicCollection_destroy(collection);
+            rd::rd_kafka_AdminOptions_destroy(options);
+        }
+        Some(Asked { queue, timeout })
     }
-    queue.wait(timeout + Duration::from_secs(1)).and_then(|event| event.topic_ids(topics))
+
+    /// What it said of each topic that it knows, or `None` where it did not answer in time.
+    pub fn wait(self) -> Option<BTreeMap<String, Description>> {
+        self.queue.wait(self.timeout + Duration::from_secs(1)).and_then(|event| event.descriptions())
+    }
 }
 
 /// Makes a group of the client's mock cluster start without waiting for more members.
@@ -232,22 +277,18 @@ impl Drop for Queue<'_> {
 struct Event(*mut rd::rd_kafka_event_t);
 
 impl Event {
-    /// The ids in the order of the names, all of them or none.
-    fn topic_ids(&self, topics: &[String]) -> Option<Vec<String>> {
-        // SAFETY: descriptions, names and ids belong to the event, which outlives this call.
-        let found: Vec<(String, String)> = unsafe {
+    /// The topics by name, without those that the broker does not know.
+    fn descriptions(&self) -> Option<BTreeMap<String, Description>> {
+        // SAFETY: the descriptions belong to the event, which outlives this call.
+        unsafe {
             let result = rd::rd_kafka_event_DescribeTopics_result(self.0);
-            if result.is_null() {
+            if result.is_null() || code(rd::rd_kafka_event_error(self.0)).is_some() {
                 return None;
             }
             let mut count = 0;
             let all = rd::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-            if all.is_null() {
-                return None;
-            }
-            slice::from_raw_parts(all, count).iter().filter_map(|one| described(*one)).collect()
-        };
-        topics.iter().map(|name| found.iter().find(|one| one.0 == *name).map(|one| one.1.clone())).collect()
+            Some(array(all, count).iter().filter_map(|one| described(*one)).collect())
+        }
     }
 }
 
@@ -258,21 +299,52 @@ impl Drop for Event {
     }
 }
 
-/// Name and id of a described topic.
+/// Name and description of a topic, `None` where the broker answered with an error for it.
 ///
 /// # Safety
 /// The description must be alive.
-unsafe fn described(description: *const rd::rd_kafka_TopicDescription_t) -> Option<(String, String)> {
-    // SAFETY: name and id belong to the description; the text of the id belongs to the id.
+unsafe fn described(description: *const rd::rd_kafka_TopicDescription_t) -> Option<(String, Description)> {
+    // SAFETY: whatever is asked of the description belongs to it.
     unsafe {
-        let id = rd::rd_kafka_TopicDescription_topic_id(description);
+        let error = rd::rd_kafka_TopicDescription_error(description);
+        let name = rd::rd_kafka_TopicDescription_name(description);
+        if name.is_null() || code(rd::rd_kafka_error_code(error)).is_some() {
+            return None;
+        }
+        let mut count = 0;
+        let partitions = rd::rd_kafka_TopicDescription_partitions(description, &mut count);
+        let partitions = array(partitions, count).iter().map(|one| partition(*one)).collect();
+        let id = uuid(rd::rd_kafka_TopicDescription_topic_id(description));
+        Some((CStr::from_ptr(name).to_string_lossy().into_owned(), Description { id, partitions }))
+    }
+}
+
+/// # Safety
+/// The partition must be alive.
+unsafe fn partition(info: *const rd::rd_kafka_TopicPartitionInfo_t) -> Described {
+    // SAFETY: leader and replicas belong to the partition.
+    unsafe {
+        let leader = rd::rd_kafka_TopicPartitionInfo_leader(info);
+        let mut count = 0;
+        let replicas = rd::rd_kafka_TopicPartitionInfo_replicas(info, &mut count);
+        Described {
+            id: rd::rd_kafka_TopicPartitionInfo_partition(info),
+            leader: (!leader.is_null()).then(|| rd::rd_kafka_Node_id(leader)).filter(|id| *id >= 0),
+            replicas: array(replicas, count).iter().map(|node| rd::rd_kafka_Node_id(*node)).collect(),
+        }
+    }
+}
+
+/// # Safety
+/// The id must be null or alive.
+unsafe fn uuid(id: *const rd::rd_kafka_Uuid_t) -> Option<String> {
+    // SAFETY: the text belongs to the id.
+    unsafe {
         if id.is_null() || rd::rd_kafka_Uuid_most_significant_bits(id) == 0 {
             return None;
         }
-        let name = rd::rd_kafka_TopicDescription_name(description);
-        let id = rd::rd_kafka_Uuid_base64str(id);
-        let text = |raw| CStr::from_ptr(raw).to_string_lossy().into_owned();
-        (!name.is_null() && !id.is_null()).then(|| (text(name), text(id)))
+        let text = rd::rd_kafka_Uuid_base64str(id);
+        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
     }
 }
 
@@ -285,6 +357,13 @@ fn code(error: RDKafkaRespErr) -> Option<Code> {
 unsafe fn bytes<'a>(start: *const u8, size: usize) -> Option<&'a [u8]> {
     // SAFETY: as the caller promises.
     (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, size) })
+}
+
+/// # Safety
+/// `start` must be null or point to `count` elements that live for `'a`.
+unsafe fn array<'a, T>(start: *mut T, count: usize) -> &'a [T] {
+    // SAFETY: as the caller promises.
+    if start.is_null() { &[] } else { unsafe { slice::from_raw_parts(start, count) } }
 }
 
 /// A client that exists for its handshake.

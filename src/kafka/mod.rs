@@ -6,7 +6,8 @@
 //! A worker has four kinds of client, because they must not wait for one another: the group's consumer, the
 //! transactional producer, a consumer without a group that reads changelogs, and one that only asks where
 //! logs end. A broker answers the requests of one connection in turn, so a question behind a parked fetch
-//! waits for the fetch (`SocketServer` of Apache Kafka 4.1).
+//! waits for the fetch (`SocketServer` of Apache Kafka 4.1). What leaders say of log ends is believed only
+//! where another broker says that they lead; how that is found out says `witness`.
 //!
 //! What is said here about the client library was read in the source of librdkafka 2.12.1 and
 //! rust-rdkafka 0.39 and tried on Apache Kafka 4.1.1 (`tests/kafka_port.rs`).
@@ -31,6 +32,7 @@ mod probe;
 mod producer;
 pub mod reader;
 mod trouble;
+mod witness;
 
 pub use port::KafkaPort;
 

@@ -68,9 +68,9 @@ impl KafkaPort {
     }
 
     /// First and end offset of the changelog's partition.
-    fn changelog_bounds(&self, partition: Partition) -> Result<Bounds, Error> {
+    fn changelog_bounds(&self, partition: Partition) -> Result<(i64, i64), Error> {
         let topic = [self.changelogs.topic().to_owned()];
-        let bounds = self.lookup.bounds(&topic, partition)?;
+        let bounds = self.lookup.first_and_end(&topic, partition)?;
         bounds.into_iter().next().ok_or_else(|| Error::NotYet("no answer about the changelog".into()))
     }
 }
@@ -129,10 +129,10 @@ impl Port for KafkaPort {
 
     fn changelog_open(&mut self, partition: Partition) -> Result<i64, Error> {
         let bounds = self.changelog_bounds(partition);
-        let bounds = self.patiently(bounds)?;
-        let opened = self.changelogs.open(partition, bounds.first);
+        let (first, end) = self.patiently(bounds)?;
+        let opened = self.changelogs.open(partition, first);
         self.patiently(opened)?;
-        Ok(bounds.end)
+        Ok(end)
     }
 
     fn changelog_read(

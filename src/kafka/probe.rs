@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::Offset;
 
-use super::lookup::{Found, Lookup};
+use super::lookup::Lookup;
 use super::trouble::Trouble;
+use super::witness::{Epochs, Leaders, Opinion, Place, Witness};
 use super::{KafkaSettings, PROBE_TIMEOUT, error};
-use crate::runtime::port::{Answer, Error, LogEnd, Partition, SecondOpinion, Topic};
+use crate::runtime::port::{Answer, Error, LogEnd, Partition};
 use crate::sla::instant::Instant as Clock;
 
 /// How long leaders are asked one by one after a question to all of them failed.
@@ -51,7 +52,8 @@ impl Probes {
         let prober = Prober {
             lookup: Lookup::new(settings, trouble)?,
             trouble: Arc::clone(trouble),
-            leaders: vec![Leaders::new(); settings.input_topics.len()],
+            witness: Witness::new(&settings.input_topics),
+            leaders: Leaders::new(),
             topics: settings.input_topics.clone(),
             answered,
             apart_until: None,
@@ -78,28 +80,37 @@ impl Probes {
 struct Prober {
     lookup: Lookup,
     trouble: Arc<Trouble>,
+    witness: Witness,
     topics: Vec<String>,
     answered: Sender<Answer>,
     apart_until: Option<Instant>,
-    /// Who led each topic's partitions when somebody last said: whoever is asked now may be the silent one.
-    leaders: Vec<Leaders>,
+    /// Who led when somebody last said: whoever is asked now may be the silent one.
+    leaders: Leaders,
 }
 
-/// The leader of each partition.
-type Leaders = BTreeMap<Partition, i32>;
-
-/// A partition of a topic by index.
-type Place = (Topic, Partition);
+/// What leaders answered: when they were asked, the ends or why there are none, and their epochs.
+struct Asked {
+    at: Clock,
+    ends: BTreeMap<Place, Result<(i64, i32), String>>,
+    epochs: Epochs,
+}
 
 impl Prober {
     fn run(mut self, asked: &Receiver<Question>) {
         loop {
             match asked.recv_timeout(Duration::from_secs(1)) {
-                Ok(question) => self.probe(&question),
+                Ok(question) => self.answer(&question),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.lookup.serve();
+        }
+    }
+
+    fn answer(&mut self, question: &Question) {
+        self.probe(question);
+        if self.witness.is_outdated() {
+            self.learn_leaders();
         }
     }
 
@@ -109,102 +120,127 @@ impl Prober {
             .flat_map(|(topic, _)| question.partitions.iter().map(move |p| (topic, *p)))
             .collect();
         if self.apart_until.is_some_and(|until| Instant::now() < until) {
-            return self.probe_apart(question.ticket, places);
+            return self.probe_apart(question.ticket, places, None);
         }
         // One leader that does not answer fails the call for all.
-        match self.probe_together(question.ticket, &places) {
-            Ok(()) if self.leaders.iter().any(Leaders::is_empty) => self.learn_leaders(),
-            Ok(()) => {}
+        match self.ask_known(&places) {
+            Ok(asked) => self.tell(question.ticket, &asked),
             Err(_) => {
                 self.apart_until = Some(Instant::now() + APART_FOR);
-                self.learn_leaders();
-                self.probe_apart(question.ticket, places);
+                let before = self.learn_leaders();
+                self.probe_apart(question.ticket, places, Some(&before));
             }
         }
     }
 
-    fn probe_together(&self, ticket: u64, places: &[Place]) -> Result<(), String> {
-        let asked_at = wall_clock();
-        let found = self.ask(places)?;
-        self.tell(ticket, asked_at, places, |name, place| {
-            found.get(&(name.to_owned(), place.1)).cloned().unwrap_or_else(|| Err("no answer".into()))
-        });
-        Ok(())
+    /// Asks once, and again where it is not known who answered, right after asking who leads.
+    fn ask_known(&mut self, places: &[Place]) -> Result<Asked, String> {
+        if !self.leaders.is_empty() {
+            let asked = self.ask(places)?;
+            if self.witness.knows(&asked.epochs) {
+                return Ok(asked);
+            }
+        }
+        let before = self.learn_leaders();
+        let asked = self.ask(places)?;
+        self.witness.learn(&before, &asked.epochs);
+        Ok(asked)
     }
 
-    /// Asks each leader in a thread of its own: those that live answer in milliseconds.
-    fn probe_apart(&self, ticket: u64, places: Vec<Place>) {
+    /// Asks each leader in a thread of its own: those that live answer in milliseconds. Asks those again of
+    /// whom it is not known who answered, right after asking who leads.
+    fn probe_apart(&mut self, ticket: u64, places: Vec<Place>, before: Option<&Leaders>) {
         let by_leader = self.by_leader(places);
-        thread::scope(|scope| {
-            for (leader, places) in by_leader {
-                scope.spawn(move || {
-                    let asked_at = wall_clock();
-                    let failed = match leader {
-                        Ok(_) => self.probe_together(ticket, &places).err(),
-                        Err(reason) => Some(reason),
-                    };
-                    if let Some(reason) = failed {
-                        self.tell(ticket, asked_at, &places, |_, _| Err(reason.clone()));
-                    }
-                });
-            }
+        let unknown: Vec<Place> = thread::scope(|scope| {
+            let ask = |(leader, places): (Result<i32, String>, Vec<Place>)| {
+                let this = &*self;
+                scope.spawn(move || this.probe_one(ticket, leader, places, before))
+            };
+            let asked: Vec<_> = by_leader.into_iter().map(ask).collect();
+            asked.into_iter().flat_map(|one| one.join().unwrap_or_default()).collect()
         });
+        if !unknown.is_empty() {
+            let before = self.learn_leaders();
+            self.probe_apart(ticket, unknown, Some(&before));
+        }
+    }
+
+    /// Asks one leader, and answers, unless it is not known who that was; then returns what it asked.
+    fn probe_one(
+        &self,
+        ticket: u64,
+        leader: Result<i32, String>,
+        places: Vec<Place>,
+        before: Option<&Leaders>,
+    ) -> Vec<Place> {
+        let at = wall_clock();
+        match (leader.and_then(|_| self.ask(&places)), before) {
+            (Ok(asked), None) if !self.witness.knows(&asked.epochs) => return places,
+            (Ok(asked), None) => self.tell(ticket, &asked),
+            (Ok(asked), Some(before)) => {
+                self.witness.learn(before, &asked.epochs);
+                self.tell(ticket, &asked);
+            }
+            (Err(reason), _) => {
+                let ends = places.iter().map(|place| (*place, Err(reason.clone()))).collect();
+                self.tell(ticket, &Asked { at, ends, epochs: Epochs::new() });
+            }
+        }
+        Vec::new()
     }
 
     /// The places by who leads them, or by why that is not known.
     fn by_leader(&self, places: Vec<Place>) -> BTreeMap<Result<i32, String>, Vec<Place>> {
         let mut found: BTreeMap<_, Vec<Place>> = BTreeMap::new();
         for place in places {
-            let leader = self.leaders[usize::from(place.0)].get(&place.1).copied();
+            let leader = self.leaders.get(&place).copied();
             found.entry(leader.ok_or_else(|| "no leader is known".to_owned())).or_default().push(place);
         }
         found
     }
 
-    fn learn_leaders(&mut self) {
-        for (topic, leaders) in self.topics.iter().zip(&mut self.leaders) {
-            match self.lookup.leaders(topic, LEADERS_TIMEOUT) {
-                Ok(found) => *leaders = found,
-                Err(e) => {
-                    tracing::debug!(target: "overdue::kafka", "leaders of `{topic}`: {}", error::text(&e))
-                }
-            }
-        }
+    /// Who leads now; nobody where nobody says.
+    fn learn_leaders(&mut self) -> Leaders {
+        let found = self.witness.leaders(&self.lookup, LEADERS_TIMEOUT);
+        self.leaders.extend(&found);
+        found
     }
 
-    fn ask(&self, places: &[Place]) -> Result<Found, String> {
-        let asked: Vec<_> = places.iter().map(|place| (self.name(*place), place.1)).collect();
-        self.lookup.offsets(&asked, Offset::End, PROBE_TIMEOUT).map_err(|e| {
+    fn ask(&self, places: &[Place]) -> Result<Asked, String> {
+        let names: Vec<_> = places.iter().map(|place| (self.name(*place), place.1)).collect();
+        let at = wall_clock();
+        let found = self.lookup.offsets(&names, Offset::End, PROBE_TIMEOUT).map_err(|e| {
             let text = error::text(&e);
-            self.trouble.see_refusal(
-                "lookup",
-                e.rdkafka_error_code(),
-                &format!("asking for log ends: {text}"),
-            );
+            let what = format!("asking for log ends: {text}");
+            self.trouble.see_refusal("lookup", e.rdkafka_error_code(), &what);
             text
-        })
+        })?;
+        let end = |place: &Place| {
+            let end = found.get(&(self.name(*place).to_owned(), place.1)).cloned();
+            (*place, end.unwrap_or_else(|| Err("no answer".into())))
+        };
+        let ends: BTreeMap<_, _> = places.iter().map(end).collect();
+        let epoch =
+            |(place, end): (&Place, &Result<(i64, i32), String>)| Some((*place, end.as_ref().ok()?.1));
+        Ok(Asked { at, epochs: ends.iter().filter_map(epoch).collect(), ends })
     }
 
-    /// Answers for each place. Nobody listens while the worker ends.
-    fn tell(
-        &self,
-        ticket: u64,
-        asked_at: Clock,
-        places: &[Place],
-        end: impl Fn(&str, Place) -> Result<(i64, i32), String>,
-    ) {
-        for place in places {
+    /// Asks for the second opinion and answers for each place. Nobody listens while the worker ends.
+    fn tell(&self, ticket: u64, asked: &Asked) {
+        let opinions = self.witness.opinions(&self.lookup, &asked.epochs);
+        for (place, end) in &asked.ends {
+            let opinion = opinions.get(place).unwrap_or(&Opinion::NONE);
             let answer = Answer {
                 ticket,
-                asked_at,
+                asked_at: asked.at,
                 partition: place.1,
                 topic: place.0,
-                end: end(self.name(*place), *place).map(|(offset, leader_epoch)| LogEnd {
+                end: end.clone().map(|(offset, leader_epoch)| LogEnd {
                     offset,
                     leader_epoch,
-                    second_opinion: SecondOpinion::OnlyBroker,
-                    topic_id: None,
-                    partitions: None,
+                    second_opinion: opinion.second,
+                    topic_id: opinion.topic_id.as_deref().map(Arc::from),
+                    partitions: opinion.partitions,
                 }),
             };
             if self.answered.send(answer).is_err() {
