@@ -119,6 +119,8 @@ fn wanted(settings: &KafkaSettings, partitions: i32) -> Vec<Wanted> {
         &[
             ("cleanup.policy", "compact".into()),
             large,
+            // The brokers' clock beside the local one.
+            ("message.timestamp.type", "LogAppendTime".into()),
             // Restoring reads all of it: compact early, in segments that close often.
             ("min.cleanable.dirty.ratio", "0.1".into()),
             ("segment.bytes", "134217728".into()),

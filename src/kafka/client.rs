@@ -128,8 +128,6 @@ impl<'a> Configs<'a> {
     pub fn producer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.merged(&[&[
             ("linger.ms", "2"),
-            // Only what failed is reported: a report a record would be taken away one by one.
-            ("delivery.report.only.error", "true"),
             ("compression.type", "lz4"),
             ("queue.buffering.max.messages", "500000"),
             ("queue.buffering.max.kbytes", "524288"),

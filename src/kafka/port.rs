@@ -85,7 +85,7 @@ impl Port for KafkaPort {
     }
 
     fn clock_lead_ms(&self) -> Option<i64> {
-        None
+        self.producer.clock_lead_ms()
     }
 
     fn hold(&mut self, is_held: bool) -> Result<(), Error> {

@@ -3,20 +3,22 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant as Moment};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders, Timestamp};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Configs, Context};
+use super::probe::wall_clock;
 use super::trouble::{Trouble, plain};
 use super::{COMMIT_TIMEOUT, INIT_TIMEOUT, KafkaSettings, TRANSACTION_TIMEOUT, error, ffi};
 use crate::runtime::port::{Error, Offsets, Outgoing, Target};
 use crate::runtime::trouble::Kind;
+use crate::sla::instant::Instant;
 
 /// How many records go out between two looks at the delivery reports.
 const SENDS_PER_SERVE: u32 = 512;
@@ -28,17 +30,78 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
 /// How long a producer that is given up may take to abort.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Remembers that a record of the transaction was not delivered. Reports of an earlier one's records may come
-/// after it has ended: each record carries the number of its own.
+/// What delivery reports say. Reports of an earlier transaction's records may come after it has ended: each
+/// record carries the number of its own.
 struct Deliveries {
     base: Context,
     transaction: AtomicUsize,
+    /// Why a record of the transaction was not delivered.
     failed: Mutex<Option<String>>,
+    clock: Mutex<Clock>,
+}
+
+/// The local clock beside the brokers'. One record of each transaction is timed.
+struct Clock {
+    /// The transaction of the record that was timed last, and the local wall clock before it was sent.
+    sent: Option<(usize, Instant)>,
+    /// By how many milliseconds the local clock led at least when such a record was appended.
+    lead_ms: Option<i64>,
+}
+
+/// What a record carries: the number of its transaction, and whether it is timed.
+#[derive(Clone, Copy)]
+struct Tag {
+    transaction: usize,
+    is_timed: bool,
+}
+
+impl From<Tag> for usize {
+    fn from(tag: Tag) -> usize {
+        tag.transaction << 1 | usize::from(tag.is_timed)
+    }
+}
+
+impl From<usize> for Tag {
+    fn from(tag: usize) -> Tag {
+        Tag { transaction: tag >> 1, is_timed: tag & 1 == 1 }
+    }
 }
 
 impl Deliveries {
     fn failed(&self) -> MutexGuard<'_, Option<String>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tags a record of the transaction; reads the clock for the first that may be timed.
+    fn tag(&self, may_be_timed: bool) -> Tag {
+        let transaction = self.transaction.load(Ordering::Relaxed);
+        let mut is_timed = false;
+        if may_be_timed {
+            let mut clock = self.clock();
+            is_timed = clock.sent.is_none_or(|(timed, _)| timed != transaction);
+            if is_timed {
+                clock.sent = Some((transaction, wall_clock()));
+            }
+        }
+        Tag { transaction, is_timed }
+    }
+
+    /// The append time of a timed record cannot be before it was sent, whatever the clocks say. A topic that
+    /// keeps the times of producers says nothing.
+    fn appended(&self, transaction: usize, at: Timestamp) {
+        let mut clock = self.clock();
+        if let Some((timed, sent)) = clock.sent
+            && timed == transaction
+        {
+            clock.lead_ms = match at {
+                Timestamp::LogAppendTime(at) => Some(sent.since(Instant::from_millis(at))),
+                _ => None,
+            };
+        }
     }
 }
 
@@ -55,14 +118,18 @@ impl ClientContext for Deliveries {
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, transaction: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
         use rdkafka::Message;
-        if let Err((e, message)) = result
-            && transaction == self.transaction.load(Ordering::Relaxed)
-        {
-            let text = format!("writing to `{}`: {}", message.topic(), error::text(e));
-            self.base.trouble.see_refusal(self.base.role, e.rdkafka_error_code(), &text);
-            self.failed().get_or_insert(text);
+        let Tag { transaction, is_timed } = tag.into();
+        match result {
+            Ok(message) if is_timed => self.appended(transaction, message.timestamp()),
+            Ok(_) => {}
+            Err((e, message)) if transaction == self.transaction.load(Ordering::Relaxed) => {
+                let text = format!("writing to `{}`: {}", message.topic(), error::text(e));
+                self.base.trouble.see_refusal(self.base.role, e.rdkafka_error_code(), &text);
+                self.failed().get_or_insert(text);
+            }
+            Err(_) => {}
         }
     }
 }
@@ -77,6 +144,8 @@ pub struct Producer {
     group: Option<ffi::GroupMetadata>,
     /// Whether a transaction has begun that has not ended well.
     is_open: bool,
+    /// What the last producer knew of the clocks.
+    lead_ms: Option<i64>,
     sends: u32,
     /// Whether a producer of this name has ever been let in.
     has_run: bool,
@@ -108,6 +177,7 @@ impl Producer {
             producer: None,
             group: None,
             is_open: false,
+            lead_ms: None,
             sends: 0,
             has_run: false,
             starts: 0,
@@ -118,12 +188,18 @@ impl Producer {
 
     /// Drops the producer and starts another of the same name.
     pub fn restart(&mut self) -> Result<(), Error> {
+        self.lead_ms = self.clock_lead_ms();
         self.producer = None;
         self.group = None;
         self.is_open = false;
         self.wait_before_another();
         let base = Context::new("producer", &self.trouble);
-        let context = Deliveries { base, transaction: AtomicUsize::new(0), failed: Mutex::new(None) };
+        let context = Deliveries {
+            base,
+            transaction: AtomicUsize::new(0),
+            failed: Mutex::new(None),
+            clock: Mutex::new(Clock { sent: None, lead_ms: self.lead_ms }),
+        };
         let producer = self.config.create_with_context(context);
         let producer = producer.map_err(|e| error::of_creation("creating the producer", &e))?;
         initialise(&producer).map_err(|error| self.patiently(error))?;
@@ -176,8 +252,8 @@ impl Producer {
     pub fn send(&mut self, record: Outgoing<'_>) -> Result<(), Error> {
         let (topic, partition) = self.destination(record.target)?;
         let producer = self.running()?;
-        let transaction = producer.context().transaction.load(Ordering::Relaxed);
-        let mut base = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, transaction);
+        let tag = producer.context().tag(matches!(record.target, Target::Changelog(_)));
+        let mut base = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, tag.into());
         base.partition = partition;
         base.key = record.key;
         base.payload = record.value;
@@ -255,6 +331,14 @@ impl Producer {
         Ok(())
     }
 
+    /// By how many milliseconds at least the local clock leads the brokers', where records were timed. Rule H4.
+    pub fn clock_lead_ms(&self) -> Option<i64> {
+        match &self.producer {
+            Some(producer) => producer.context().clock().lead_ms,
+            None => self.lead_ms,
+        }
+    }
+
     /// Takes delivery reports and log lines.
     pub fn serve(&self) {
         if let Some(producer) = &self.producer {
@@ -296,9 +380,9 @@ fn random() -> u64 {
 
 fn initialise(producer: &BaseProducer<Deliveries>) -> Result<(), Error> {
     let what = "starting the producer";
-    let until = Instant::now() + INIT_TIMEOUT;
+    let until = Moment::now() + INIT_TIMEOUT;
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(Moment::now());
         match producer.init_transactions(left.min(Duration::from_secs(10))) {
             Ok(()) => return Ok(()),
             Err(e) if left.is_zero() => return Err(Error::NotYet(unanswered(what, &e, producer))),
@@ -326,11 +410,11 @@ fn enqueue(
     producer: &BaseProducer<Deliveries>,
     mut record: BaseRecord<'_, [u8], [u8], usize>,
 ) -> Result<(), KafkaError> {
-    let until = Instant::now() + TRANSACTION_TIMEOUT;
+    let until = Moment::now() + TRANSACTION_TIMEOUT;
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(Code::QueueFull), back)) if Instant::now() < until => {
+            Err((KafkaError::MessageProduction(Code::QueueFull), back)) if Moment::now() < until => {
                 record = back;
                 producer.poll(Duration::from_millis(10));
             }
@@ -349,9 +433,9 @@ fn abort(producer: &BaseProducer<Deliveries>, timeout: Duration) -> Result<(), E
 }
 
 fn drain(producer: &BaseProducer<Deliveries>, what: &str, timeout: Duration) -> Result<(), Error> {
-    let until = Instant::now() + timeout;
+    let until = Moment::now() + timeout;
     while producer.in_flight_count() > 0 {
-        if Instant::now() >= until {
+        if Moment::now() >= until {
             let left = producer.in_flight_count();
             return Err(Error::Transaction(format!("{what}: {left} records have not been acknowledged")));
         }
