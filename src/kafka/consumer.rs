@@ -211,8 +211,12 @@ impl Group {
         self.is_held = is_held;
         let mut list = TopicPartitionList::new();
         self.taken.keys().for_each(|partition| self.name(&mut list, *partition));
-        let done = if is_held { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
-        done.map_err(|e| local("holding records back", &e))
+        self.pause_or_resume(&list, is_held).map_err(|e| local("holding records back", &e))
+    }
+
+    /// Pausing throws away what was fetched and has not been handed over; resuming fetches it again.
+    fn pause_or_resume(&self, list: &TopicPartitionList, pause: bool) -> Result<(), KafkaError> {
+        if pause { self.consumer.pause(list) } else { self.consumer.resume(list) }
     }
 
     fn hand_rebalance(&mut self, sink: &mut dyn FnMut(Polled<'_>)) {
@@ -406,7 +410,7 @@ impl Group {
         // Pausing throws away what was fetched and keeps the positions: no record can be lost below.
         self.consumer.pause(&all).map_err(|e| local(what, &e))?;
         let done = self.reassign(partition, to);
-        self.consumer.resume(&all).map_err(|e| local(what, &e))?;
+        self.pause_or_resume(&all, self.is_held).map_err(|e| local(what, &e))?;
         done.map_err(|e| local(what, &e))?;
         if self.consumer.context().is_waiting() {
             return Err(Error::NotYet(format!("{what}: the group rebalances")));

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use overdue::kafka::mock::{Feeder, From, MockBroker, Tail};
 use overdue::kafka::{KafkaPort, KafkaSettings, admin};
 use overdue::runtime::port::{
-    Answer, Committed, Error, Offsets, Outgoing, Partition, Polled, Port, Position, Target,
+    Answer, Committed, Error, LogEnd, Offsets, Outgoing, Partition, Polled, Port, Position, SecondOpinion,
+    Target,
 };
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::support::Kafka;
 
@@ -174,7 +176,7 @@ fn feed(settings: &KafkaSettings, topic: usize, partition: Partition, values: &[
         let sent = feeder.send_to(&settings.input_topics[topic], partition, b"key", value.as_bytes());
         sent.expect("the record is queued");
     }
-    feeder.flush(10 * SECOND).expect("the records are written");
+    feeder.flush(60 * SECOND).expect("the records are written");
 }
 
 fn answers(port: &mut KafkaPort, count: usize) -> Vec<Answer> {
@@ -433,6 +435,7 @@ fn probes_are_answered_for_every_topic() {
     let settings = fresh(&brokers);
     create(&settings, 2);
     feed(&settings, 1, 1, &["a", "b", "c"]);
+    let ids = admin::prepare(&settings, false).expect("all is there").topic_ids.expect("topics have ids");
     let mut worker = Worker::start(&settings);
     let before = worker.port.now();
     worker.port.probe(9, &[0, 1]);
@@ -440,7 +443,11 @@ fn probes_are_answered_for_every_topic() {
         .into_iter()
         .map(|answer| {
             assert!(answer.ticket == 9 && answer.asked_at >= before);
-            (answer.topic, answer.partition, answer.end.expect("it is answered"))
+            let end = answer.end.expect("it is answered");
+            assert_eq!(end.second_opinion, SecondOpinion::OnlyBroker);
+            assert_eq!(end.topic_id.as_deref(), Some(ids[usize::from(answer.topic)].as_str()));
+            assert_eq!(end.partitions, Some(2));
+            (answer.topic, answer.partition, end)
         })
         .map(|(topic, partition, end)| (topic, partition, end.offset, end.leader_epoch))
         .collect();
@@ -489,7 +496,10 @@ fn a_changelog_is_read_past_control_records_to_its_end() {
     let empty = fresh(&brokers);
     create(&empty, 1);
     let mut worker = Worker::start(&empty);
-    assert_eq!(worker.port.changelog_open(0), Ok(0));
+    let until = Instant::now() + 10 * SECOND;
+    while let Err(error) = worker.port.changelog_open(0) {
+        assert!(matches!(error, Error::NotYet(_)) && Instant::now() < until, "{error}");
+    }
     assert_eq!(worker.port.changelog_read(0, Duration::ZERO, &mut |_, _| {}), Ok(0));
 }
 
@@ -528,6 +538,9 @@ fn a_position_outside_the_log_is_told_and_can_be_moved() {
     assert_eq!(worker.positions(0), [1_000, 0]);
     let bounds = worker.port.bounds(0).expect("the leaders answer");
     assert_eq!((bounds[0].first, bounds[0].end, bounds[1].end), (0, 2, 0));
+    let ids = admin::prepare(&settings, false).expect("all is there").topic_ids.expect("topics have ids");
+    let found: Vec<_> = bounds.iter().map(|bound| bound.topic_id.as_deref().expect("an id")).collect();
+    assert_eq!(found, ids);
     worker.records.clear();
     worker.port.rewind(0, &[at(1), at(0)]).expect("it is moved back");
     worker.until("it reads on", |worker| worker.records.len() == 1);
@@ -610,7 +623,9 @@ fn the_same_port_works_on_the_broker_inside_the_process() {
         assert!(Instant::now() < until, "the changelog's end {end} is not reached");
     }
     worker.port.probe(1, &[0, 1]);
-    assert!(answers(&mut worker.port, 4).iter().all(|answer| answer.end.is_ok()));
+    let opinion = |answer: &Answer| answer.end.as_ref().map(|end| (end.second_opinion, end.partitions)).ok();
+    let expected = Some((SecondOpinion::OnlyBroker, Some(2)));
+    assert!(answers(&mut worker.port, 4).iter().all(|answer| opinion(answer) == expected));
     let tail = Tail::follow(mock.bootstrap(), &settings.breaches, From::Beginning).expect("it is read");
     assert_eq!(tail.poll(5 * SECOND), Some((b"k".to_vec(), b"late".to_vec())));
 }
@@ -668,6 +683,241 @@ fn the_living_answer(all: &[Answer], ticket: u64) {
     assert_eq!((all.len(), places.len()), (12, 12), "{all:?}");
     assert!(all.iter().all(|one| one.ticket == ticket));
     assert!(all.iter().any(|one| one.end.is_ok()), "{all:?}");
+}
+
+#[test]
+fn the_end_of_a_deposed_leader_counts_for_nothing() {
+    let Some(kafka) = Kafka::start(3) else { return };
+    let mut settings = fresh(kafka.bootstrap());
+    settings.input_topics.truncate(1);
+    create(&settings, 1);
+    let mut worker = Worker::start(&settings);
+    let mut written = 0;
+    for round in 0..3 {
+        until_counted(&mut worker.port, written);
+        let deposed = leader(&settings, kafka.bootstrap()).expect("a leader");
+        let others: Vec<_> = kafka.addresses().into_iter().filter(|(id, _)| *id != deposed).collect();
+        let others = others.iter().map(|(_, address)| address.as_str()).collect::<Vec<_>>().join(",");
+        kafka.pause(deposed);
+        let begun = Instant::now();
+        let until = Instant::now() + 30 * SECOND;
+        while leader(&settings, &others).is_none_or(|leader| leader == deposed) {
+            assert!(Instant::now() < until, "no other leader is chosen");
+        }
+        feed(&KafkaSettings { brokers: others, ..settings.clone() }, 0, 0, &["a", "b", "c"]);
+        println!("round {round}: broker {deposed} deposed, and written to another, in {:?}", begun.elapsed());
+        let stale_end = written;
+        written += 3;
+        // One question waits for it already, the others come at once.
+        worker.port.probe(0, &[0]);
+        std::thread::sleep(SECOND / 10);
+        kafka.resume(deposed);
+        (1..20).for_each(|ticket| worker.port.probe(ticket, &[0]));
+        let answers = answers(&mut worker.port, 20);
+        let ends: Vec<_> = answers.into_iter().filter_map(|answer| answer.end.ok()).collect();
+        let stale = ends.iter().filter(|end| end.offset == stale_end).count();
+        println!("round {round}: {stale} of {} ends were stale: {:?}", ends.len(), ends.first());
+        assert!(ends.iter().all(|end| end.offset == written || !counts(end)), "{ends:?}");
+    }
+}
+
+fn counts(end: &LogEnd) -> bool {
+    matches!(end.second_opinion, SecondOpinion::Same | SecondOpinion::OnlyBroker)
+}
+
+/// Probes until the answers count and have this end.
+fn until_counted(port: &mut KafkaPort, end: i64) {
+    let until = Instant::now() + 30 * SECOND;
+    loop {
+        port.probe(100, &[0]);
+        let answers = answers(port, 1);
+        if answers.iter().any(|one| one.end.as_ref().is_ok_and(|found| counts(found) && found.offset == end))
+        {
+            return;
+        }
+        assert!(Instant::now() < until, "{answers:?}");
+    }
+}
+
+/// The leader of the only partition of the first topic, as these brokers have it.
+fn leader(settings: &KafkaSettings, brokers: &str) -> Option<usize> {
+    let mut config = rdkafka::ClientConfig::new();
+    let client: BaseConsumer = config.set("bootstrap.servers", brokers).create().expect("a client");
+    let metadata = client.fetch_metadata(Some(&settings.input_topics[0]), 5 * SECOND).ok()?;
+    usize::try_from(metadata.topics().first()?.partitions().first()?.leader()).ok()
+}
+
+#[test]
+fn another_broker_confirms_every_leader() {
+    let Some(kafka) = Kafka::start(3) else { return };
+    let settings = fresh(kafka.bootstrap());
+    create(&settings, 6);
+    let mut worker = Worker::start(&settings);
+    let partitions: Vec<_> = (0..6).collect();
+    let until = Instant::now() + 30 * SECOND;
+    loop {
+        worker.port.probe(1, &partitions);
+        let answers = answers(&mut worker.port, 12);
+        let opinions: Vec<_> =
+            answers.iter().map(|one| one.end.as_ref().map(|end| end.second_opinion)).collect();
+        if opinions == [Ok(SecondOpinion::Same); 12] {
+            break;
+        }
+        assert!(Instant::now() < until, "{answers:?}");
+    }
+    kafka.kill(1);
+    kafka.kill(2);
+    let until = Instant::now() + 30 * SECOND;
+    loop {
+        worker.port.probe(2, &partitions);
+        let found = answers(&mut worker.port, 12);
+        let ends: Vec<_> = found.iter().filter_map(|one| one.end.as_ref().ok()).collect();
+        if !ends.is_empty() && !ends.iter().any(|end| counts(end)) {
+            break;
+        }
+        assert!(Instant::now() < until, "the last broker of three proves something alone: {found:?}");
+    }
+}
+
+#[test]
+fn append_times_tell_how_far_the_local_clock_leads() {
+    let Some(brokers) = broker() else { return };
+    let settings = fresh(&brokers);
+    let mut worker = alone(&settings);
+    assert_eq!(worker.port.clock_lead_ms(), None);
+    worker.commit(0, &[0, 0], "n").expect("it commits");
+    // The broker is on this machine: what is appended later is behind by as long as it took.
+    let lead = worker.port.clock_lead_ms().expect("the changelog keeps append times");
+    assert!((-60_000..=0).contains(&lead), "{lead}");
+    worker.port.reinit().expect("the producer starts again");
+    assert_eq!(worker.port.clock_lead_ms(), Some(lead), "what is known is kept");
+
+    let plain = fresh(&brokers);
+    for topic in plain.input_topics.iter().chain([&plain.changelog]) {
+        let config = if *topic == plain.changelog { &[("cleanup.policy", "compact")][..] } else { &[] };
+        admin::create_topic(&plain, topic, 1, config).expect("it is created");
+    }
+    let mut worker = alone(&plain);
+    worker.commit(0, &[0, 0], "n").expect("it commits");
+    assert_eq!(worker.port.clock_lead_ms(), None, "the times of producers say nothing");
+}
+
+#[test]
+fn records_held_back_come_later_each_once() {
+    let Some(brokers) = broker() else { return };
+    let settings = fresh(&brokers);
+    create(&settings, 2);
+    let values: Vec<_> = (0..3_000).map(|n| n.to_string()).collect();
+    let values: Vec<_> = values.iter().map(String::as_str).collect();
+    (0..2).for_each(|partition| feed(&settings, 0, partition, &values));
+    let mut worker = Worker::start(&settings);
+    worker.until("it has both and the first records", |worker| {
+        worker.mine.len() == 2 && (1..2_500).contains(&worker.records.len())
+    });
+    worker.port.hold(true).expect("it is held");
+    let before = worker.records.len();
+    let mut other = Worker::start(&KafkaSettings { worker: 1, ..settings.clone() });
+    let until = Instant::now() + 30 * SECOND;
+    while other.records.len() < values.len() {
+        assert!(Instant::now() < until, "a held worker gives nothing up: {:?}", worker.events);
+        other.step();
+        worker.step();
+    }
+    assert_eq!(worker.records.len(), before, "a held worker is handed nothing");
+    let (kept, moved) = (worker.mine[0], other.mine[0]);
+    drop(other);
+    worker.until("the other's partition comes back", |worker| worker.mine.len() == 2);
+    // Started again while it is held: a partition whose position was outside its log.
+    worker.port.rewind(moved, &[at(9_000), at(0)]).expect("it is moved");
+    let quiet = Instant::now() + 2 * SECOND;
+    while Instant::now() < quiet {
+        worker.step();
+    }
+    worker.port.rewind(moved, &[at(0), at(0)]).expect("it is moved back");
+    let quiet = Instant::now() + 2 * SECOND;
+    while Instant::now() < quiet {
+        worker.step();
+    }
+    assert_eq!(worker.records.len(), before, "nor of partitions that it takes meanwhile");
+    worker.records.retain(|record| record.1 == kept);
+    worker.port.hold(false).expect("it goes on");
+    worker.until("all have come", |worker| worker.records.len() >= 2 * values.len());
+    worker.step();
+    for partition in [kept, moved] {
+        let offsets: Vec<_> =
+            worker.records.iter().filter(|one| one.1 == partition).map(|one| one.2).collect();
+        assert_eq!(offsets, (0..3_000).collect::<Vec<_>>(), "partition {partition}");
+    }
+}
+
+/// Not a promise but a figure: `cargo test --release --test it -- --ignored --nocapture what_a_probe_costs`.
+#[test]
+#[ignore = "a measurement"]
+fn what_a_probe_costs() {
+    for brokers in [1, 3] {
+        let Some(kafka) = Kafka::start(brokers) else { return };
+        let settings = fresh(kafka.bootstrap());
+        create(&settings, 12);
+        let mut worker = Worker::start(&settings);
+        let partitions: Vec<_> = (0..12).collect();
+        let mut took = Vec::new();
+        for ticket in 0..600 {
+            let begun = Instant::now();
+            worker.port.probe(ticket, &partitions);
+            let mut count = 0;
+            while count < 24 {
+                worker.port.answers(&mut |_| count += 1);
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            took.push(begun.elapsed());
+        }
+        took.drain(..100);
+        took.sort_unstable();
+        println!(
+            "{brokers} brokers: median {:?}, 99 % {:?}",
+            took[took.len() / 2],
+            took[took.len() * 99 / 100]
+        );
+    }
+}
+
+/// Not a promise but a figure: `cargo test --release --test it -- --ignored --nocapture what_reports_cost`.
+#[test]
+#[ignore = "a measurement"]
+fn what_reports_cost() {
+    let Some(brokers) = broker() else { return };
+    for only_errors in ["true", "false", "true", "false"] {
+        let mut settings = fresh(&brokers);
+        settings.properties.insert("delivery.report.only.error".into(), only_errors.into());
+        let mut worker = alone(&settings);
+        let (begun, cpu) = (Instant::now(), cpu_ticks());
+        for _ in 0..20 {
+            worker.port.begin().expect("it begins");
+            for n in 0..20_000_u32 {
+                let record = Outgoing {
+                    target: Target::Changelog(0),
+                    key: Some(&n.to_be_bytes()),
+                    value: Some(&[b'v'; 150]),
+                    headers: &[],
+                };
+                worker.port.send(record).expect("it is sent");
+            }
+            worker.fill(0, &[0, 0], "n").expect("it is filled");
+            worker.port.commit().expect("it commits");
+        }
+        println!(
+            "only errors {only_errors}: 400,000 records in {:?}, {} ms of CPU",
+            begun.elapsed(),
+            10 * (cpu_ticks() - cpu)
+        );
+    }
+}
+
+/// Hundredths of a second that this process has used.
+fn cpu_ticks() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/stat").expect("the figures of this process");
+    let fields: Vec<_> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    fields[11..13].iter().map(|field| field.parse::<u64>().expect("ticks")).sum()
 }
 
 /// Not a promise but a figure: `cargo test --release --test it -- --ignored --nocapture records_a_second`.

@@ -61,6 +61,11 @@ impl Kafka {
         &self.bootstrap
     }
 
+    /// Returns the number and the address of each broker.
+    pub fn addresses(&self) -> Vec<(usize, String)> {
+        self.cluster().nodes.iter().map(|node| (node.id, node.address())).collect()
+    }
+
     /// Ends broker `n`, the first being 1, as a power cut would.
     pub fn kill(&self, n: usize) {
         self.cluster().node(n).kill();
@@ -264,6 +269,7 @@ impl Node {
              log.dirs={data}\n\
              broker.session.timeout.ms=4000\n\
              broker.heartbeat.interval.ms=500\n\
+             replica.socket.timeout.ms=2000\n\
              default.replication.factor={replicas}\n\
              min.insync.replicas={in_sync}\n\
              offsets.topic.replication.factor={replicas}\n\
