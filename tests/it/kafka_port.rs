@@ -17,12 +17,12 @@ use crate::support::Kafka;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The addresses of the broker that the tests share.
-fn broker() -> Option<String> {
+pub fn broker() -> Option<String> {
     Kafka::shared().map(|kafka| kafka.bootstrap().to_owned())
 }
 
 /// Topics that no other test has.
-fn fresh(brokers: &str) -> KafkaSettings {
+pub fn fresh(brokers: &str) -> KafkaSettings {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = |what: &str| format!("{what}-{}-{count}", std::process::id());
@@ -41,14 +41,14 @@ fn fresh(brokers: &str) -> KafkaSettings {
     }
 }
 
-fn create(settings: &KafkaSettings, partitions: i32) {
+pub fn create(settings: &KafkaSettings, partitions: i32) {
     for topic in &settings.input_topics {
         admin::create_topic(settings, topic, partitions, &[]).expect("the input topic is created");
     }
     admin::prepare(settings, true).expect("the other topics are created");
 }
 
-fn at(offset: i64) -> Position {
+pub fn at(offset: i64) -> Position {
     Position { offset, leader_epoch: -1 }
 }
 

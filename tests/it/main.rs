@@ -1,5 +1,6 @@
 //! Every test that crosses a process boundary, in one binary: one link, and one broker shared by all.
 
+mod conformance;
 mod deploy;
 mod detector;
 mod detector_input;
