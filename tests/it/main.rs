@@ -12,5 +12,6 @@ mod kafka_helper;
 mod kafka_port;
 mod secrets;
 mod security;
+mod soak;
 mod support;
 mod verify;

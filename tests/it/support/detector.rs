@@ -261,6 +261,11 @@ impl Detector {
         self.signal("CONT");
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("the state of a process")
+    }
+
     fn wait_until_ended(&mut self) -> ExitStatus {
         let process = &mut self.process;
         let mut ended = || process.try_wait().expect("the state of a process");

@@ -56,6 +56,32 @@ impl Kafka {
         }
     }
 
+    /// As [`Kafka::start`], on disks of a size that can be filled, where this process may mount any.
+    pub fn start_with_disk_of(brokers: usize, mebibytes: usize) -> Option<Self> {
+        match Distribution::get() {
+            Ok(distribution) => {
+                let cluster = Cluster::start_on(distribution, brokers, &[], Some(mebibytes));
+                Some(Self { bootstrap: cluster.bootstrap(), cluster: Some(cluster) })
+            }
+            Err(missing) => skip(&missing),
+        }
+    }
+
+    /// Fills the disk of broker `n`, and tells whether it has one of its own.
+    pub fn fill_disk(&self, n: usize) -> bool {
+        let node = self.cluster().node(n);
+        if node.has_disk {
+            let mut file = File::create(node.filler()).expect("a file on the disk of a broker");
+            while file.write_all(&[0; 64 * 1024]).is_ok() {}
+        }
+        node.has_disk
+    }
+
+    /// Frees what was filled.
+    pub fn free_disk(&self, n: usize) {
+        fs::remove_file(self.cluster().node(n).filler()).expect("the file that filled a disk");
+    }
+
     /// Returns the addresses to give to a client.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
@@ -128,6 +154,15 @@ struct Cluster {
 
 impl Cluster {
     fn start(distribution: Distribution, brokers: usize, properties: &[(&str, String)]) -> Self {
+        Self::start_on(distribution, brokers, properties, None)
+    }
+
+    fn start_on(
+        distribution: Distribution,
+        brokers: usize,
+        properties: &[(&str, String)],
+        mebibytes: Option<usize>,
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("overdue-kafka-").tempdir().expect("a temporary folder");
         let folder = folder.keep();
         let keeper = Keeper::of(&folder);
@@ -137,7 +172,10 @@ impl Cluster {
         let voters = voters(controllers);
         let detour = |id: usize| Detour { listens: detours[2 * id - 2], advertised: detours[2 * id - 1] };
         let node = |id: usize| Node::new(&folder, id, clients[id - 1], detour(id), brokers);
-        let nodes = (1..=brokers).map(node).collect();
+        let mut nodes: Vec<_> = (1..=brokers).map(node).collect();
+        for (node, mebibytes) in nodes.iter_mut().zip(mebibytes.into_iter().cycle()) {
+            node.mount(mebibytes);
+        }
         let this = Self { distribution, nodes, keeper };
         for (node, &controller) in this.nodes.iter().zip(controllers) {
             node.format(&this.distribution, controller, &voters, properties);
@@ -191,6 +229,7 @@ const KEEPER: &str = r#"
 trap '' INT TERM HUP
 cat >/dev/null
 for pid in "$1"/*/pid; do [ ! -e "$pid" ] || kill -9 "$(cat "$pid")"; done 2>/dev/null
+for disk in "$1"/*/data; do umount "$disk"; done 2>/dev/null
 for _ in 1 2 3 4 5; do rm -rf "$1" 2>/dev/null && break; sleep 0.2; done
 "#;
 
@@ -221,6 +260,8 @@ struct Node {
     port: u16,
     detour: Detour,
     replicas: usize,
+    /// Whether its data is on a disk of its own.
+    has_disk: bool,
     process: Mutex<Option<Child>>,
 }
 
@@ -230,11 +271,29 @@ const LAUNCH: &str = r#"echo $$ >"$0" && exec "$@""#;
 impl Node {
     fn new(folder: &Path, id: usize, port: u16, detour: Detour, brokers: usize) -> Self {
         let folder = folder.join(id.to_string());
-        Self { id, folder, port, detour, replicas: brokers.min(3), process: Mutex::new(None) }
+        let replicas = brokers.min(3);
+        Self { id, folder, port, detour, replicas, has_disk: false, process: Mutex::new(None) }
     }
 
     fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.data().join("filler")
+    }
+
+    /// Gives it a disk of its own, which takes root.
+    fn mount(&mut self, mebibytes: usize) {
+        fs::create_dir_all(self.data()).expect("the folder of a broker");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"]).arg(self.data());
+        mount.stdout(Stdio::null()).stderr(Stdio::null());
+        self.has_disk = mount.status().is_ok_and(|status| status.success());
     }
 
     fn format(&self, distribution: &Distribution, controller: u16, voters: &str, more: &[(&str, String)]) {
