@@ -185,6 +185,11 @@ impl FieldsBuf {
         self.0.clear();
     }
 
+    /// How many bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// Adds a leaf.
     pub fn push(&mut self, path: &str, value: Value<'_>) {
         put_bytes(&mut self.0, path.as_bytes());
@@ -579,6 +584,11 @@ impl Facts {
     /// The facts in order.
     pub fn as_slice(&self) -> &[Fact] {
         &self.0
+    }
+
+    /// For how many facts there is room.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
     }
 
     /// Takes the first `count` facts away.

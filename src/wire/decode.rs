@@ -7,11 +7,18 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::Value as Json;
 
 use super::record::Record;
-use crate::sla::fact::{Draft, Fact, FieldsBuf, Identity, Kind, Value};
+use crate::sla::fact::{Draft, Fact, FieldsBuf, Identity, Kind, TEXT_BYTES_MAX, Value};
 use crate::sla::instant::Instant;
 
 /// Longer records are rejected, reason `oversize`.
 pub const RECORD_BYTES_MAX: usize = 1_000_000;
+
+/// A fact whose fields take more is rejected, reason `oversize`: nested fields repeat the names above them, so
+/// that a record may stand for a thousand times its own bytes.
+pub const FIELDS_BYTES_MAX: usize = 256 * 1024;
+
+/// A longer lead, event, source or stage is rejected, reason `oversize`: outputs and keys repeat their names.
+pub const NAME_BYTES_MAX: usize = TEXT_BYTES_MAX;
 
 /// Why a record cannot be used: a closed list, and the label of the metric. Section 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +35,8 @@ pub enum Reason {
     NoTime,
     /// A field has the wrong type, or is missing where its type needs it.
     BadField,
-    /// The record is longer than [`RECORD_BYTES_MAX`].
+    /// It is longer than [`RECORD_BYTES_MAX`], its fields than [`FIELDS_BYTES_MAX`], or a name than
+    /// [`NAME_BYTES_MAX`].
     Oversize,
     /// The record's partition is not its lead's.
     Misrouted,
@@ -144,6 +152,7 @@ impl Decoder {
         let Some(time) = record.timestamp else {
             return Err(reject(Reason::NoTime, Some(key), "a tombstone without a timestamp".to_owned()));
         };
+        check_name("the key", key)?;
         self.fields.clear();
         let id = format!("tombstone {}", record.offset);
         let fact =
@@ -161,6 +170,13 @@ impl Decoder {
         let read = json.deserialize_any(visitor).and_then(|()| json.end());
         match read {
             Ok(()) => Ok(flat),
+            Err(_) if flat.is_oversize => {
+                let detail = format!("its fields take more than {FIELDS_BYTES_MAX} bytes");
+                Err(Rejected {
+                    lead_id: flat.take_lead_id().ok().map(Cow::into_owned),
+                    ..reject(Reason::Oversize, None, detail)
+                })
+            }
             Err(error) => Err(reject(Reason::NotJson, None, error.to_string())),
         }
     }
@@ -203,6 +219,7 @@ impl Decoder {
         whole: impl FnOnce() -> Result<Json, Rejected>,
     ) -> Result<Event<'a>, Rejected> {
         let lead_id = flat.take_lead_id()?;
+        check_name("lead_id", &lead_id)?;
         let bad = |rejected: Rejected| Rejected { lead_id: Some(lead_id.to_string()), ..rejected };
         let kind = flat.read_kind().map_err(bad)?;
         let time = self.read_time(&flat, record).map_err(bad)?;
@@ -212,6 +229,7 @@ impl Decoder {
         }
         let digest;
         let source = source.or(self.settings.are_files.then_some(""));
+        check_name("source", source.unwrap_or_default()).map_err(bad)?;
         let identity = match &flat.event_id {
             Leaf::Text(id) => Identity::Event { source, id },
             _ => {
@@ -268,6 +286,18 @@ fn reject(reason: Reason, lead_id: Option<&str>, detail: String) -> Rejected {
     Rejected { reason, detail, lead_id: lead_id.map(str::to_owned) }
 }
 
+/// Refuses names that are too long to be repeated.
+fn check_name(field: &str, name: &str) -> Result<(), Rejected> {
+    match name.len() {
+        0..=NAME_BYTES_MAX => Ok(()),
+        bytes => Err(reject(
+            Reason::Oversize,
+            None,
+            format!("`{field}` takes {bytes} bytes, at most {NAME_BYTES_MAX} are allowed"),
+        )),
+    }
+}
+
 const NOT_TEXT: &str = "is not a string";
 
 fn bad_field(field: &str, what: &str) -> Rejected {
@@ -278,9 +308,9 @@ fn parse(value: &[u8]) -> Result<Json, Rejected> {
     serde_json::from_slice(value).map_err(|error| reject(Reason::NotJson, None, error.to_string()))
 }
 
-/// The beginning of a text that may be long.
+/// The beginning of a text that may be long, without what could drive a terminal.
 fn short(text: &str) -> String {
-    text.chars().take(64).collect()
+    text.chars().take(64).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// What a CloudEvent says around its data.
@@ -365,6 +395,7 @@ struct Flat<'a> {
     event_id: Leaf<'a>,
     stage: Leaf<'a>,
     is_cloud_event: bool,
+    is_oversize: bool,
     fingerprint: u64,
     owner: Sort,
     direction: Sort,
@@ -429,6 +460,11 @@ impl<'a> Flat<'a> {
         }
         if !matches!(self.event_id, Leaf::Text(_) | Leaf::Missing | Leaf::Null) {
             return Err(bad_field("event_id", NOT_TEXT));
+        }
+        for (field, leaf) in [("stage", &self.stage), ("event_id", &self.event_id)] {
+            if let Leaf::Text(name) = leaf {
+                check_name(field, name)?;
+            }
         }
         match self.wrong_field(kind) {
             Some((field, what)) => Err(bad_field(field, what)),
@@ -498,10 +534,13 @@ impl<'de> Visitor<'de> for FlatVisitor<'_, 'de> {
             let mut flatten = Flatten {
                 fields: Some(&mut *self.fields),
                 path: self.path,
+                path_hash: crc32fast::Hasher::new(),
                 fingerprint: &mut self.flat.fingerprint,
+                is_oversize: &mut self.flat.is_oversize,
             };
             flatten.path.clear();
             flatten.path.push_str(&name);
+            flatten.path_hash.update(name.as_bytes());
             let own = matches!(&*name, "lead_id" | "type" | "time" | "event_id" | "stage" | "specversion");
             if own {
                 flatten.fields = None;
@@ -586,13 +625,16 @@ struct Flatten<'v> {
     /// Where leaves go; nowhere inside arrays.
     fields: Option<&'v mut FieldsBuf>,
     path: &'v mut String,
+    /// Of the whole path, also inside arrays: hashing it anew for each leaf would take a time that grows with
+    /// the square of the record.
+    path_hash: crc32fast::Hasher,
     fingerprint: &'v mut u64,
+    is_oversize: &'v mut bool,
 }
 
 impl Flatten<'_> {
-    fn leaf<'de>(self, leaf: Leaf<'de>) -> Leaf<'de> {
-        let mut hash = crc32fast::Hasher::new();
-        hash.update(self.path.as_bytes());
+    fn leaf<'de, E: Error>(self, leaf: Leaf<'de>) -> Result<Leaf<'de>, E> {
+        let mut hash = self.path_hash;
         match &leaf {
             Leaf::Missing | Leaf::Null => hash.update(&[0]),
             Leaf::Bool(bool) => hash.update(&[1, u8::from(*bool)]),
@@ -615,9 +657,13 @@ impl Flatten<'_> {
         let spread = (u64::from(hash.finalize()) | 1 << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         *self.fingerprint = self.fingerprint.wrapping_add(spread ^ (spread >> 29));
         if let Some(fields) = self.fields {
+            if FIELDS_BYTES_MAX < fields.bytes() + self.path.len() {
+                *self.is_oversize = true;
+                return Err(E::custom("too many fields"));
+            }
             leaf.push(self.path, fields);
         }
-        leaf
+        Ok(leaf)
     }
 }
 
@@ -637,31 +683,31 @@ impl<'de> Visitor<'de> for Flatten<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Leaf<'de>, E> {
-        Ok(self.leaf(Leaf::Null))
+        self.leaf(Leaf::Null)
     }
 
     fn visit_bool<E: Error>(self, bool: bool) -> Result<Leaf<'de>, E> {
-        Ok(self.leaf(Leaf::Bool(bool)))
+        self.leaf(Leaf::Bool(bool))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Leaf<'de>, E> {
-        Ok(self.leaf(Leaf::Integer(number.to_string())))
+        self.leaf(Leaf::Integer(number.to_string()))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Leaf<'de>, E> {
-        Ok(self.leaf(Leaf::Integer(number.to_string())))
+        self.leaf(Leaf::Integer(number.to_string()))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Leaf<'de>, E> {
-        Ok(self.leaf(Leaf::Number(number)))
+        self.leaf(Leaf::Number(number))
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Leaf<'de>, E> {
-        Ok(self.leaf(Leaf::Text(Cow::Borrowed(text))))
+        self.leaf(Leaf::Text(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Leaf<'de>, E> {
-        Ok(self.leaf(Leaf::Text(Cow::Owned(text.to_owned()))))
+        self.leaf(Leaf::Text(Cow::Owned(text.to_owned())))
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Leaf<'de>, A::Error> {
@@ -669,32 +715,42 @@ impl<'de> Visitor<'de> for Flatten<'_> {
         let mut is_empty = true;
         while let Some(name) = map.next_key_seed(TextSeed)? {
             is_empty = false;
+            let mut path_hash = self.path_hash.clone();
+            path_hash.update(b".");
+            path_hash.update(name.as_bytes());
             self.path.push('.');
             self.path.push_str(&name);
             map.next_value_seed(Flatten {
                 fields: self.fields.as_deref_mut(),
                 path: self.path,
+                path_hash,
                 fingerprint: self.fingerprint,
+                is_oversize: self.is_oversize,
             })?;
             self.path.truncate(above);
         }
-        if is_empty { Ok(self.leaf(Leaf::Other)) } else { Ok(Leaf::Other) }
+        if is_empty { self.leaf(Leaf::Other) } else { Ok(Leaf::Other) }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Leaf<'de>, A::Error> {
-        let above = self.path.len();
         let mut index = 0u32;
         loop {
-            self.path.push_str(&format!("[{index}]"));
-            let element = Flatten { fields: None, path: self.path, fingerprint: self.fingerprint };
+            let mut path_hash = self.path_hash.clone();
+            path_hash.update(format!("[{index}]").as_bytes());
+            let element = Flatten {
+                fields: None,
+                path: self.path,
+                path_hash,
+                fingerprint: self.fingerprint,
+                is_oversize: self.is_oversize,
+            };
             let found = seq.next_element_seed(element)?;
-            self.path.truncate(above);
             if found.is_none() {
                 break;
             }
             index += 1;
         }
-        Ok(self.leaf(Leaf::Other))
+        self.leaf(Leaf::Other)
     }
 }
 
@@ -826,6 +882,72 @@ mod tests {
         let deep = "[".repeat(100_000);
         assert_eq!(decode(&deep).err(), Some(Reason::NotJson));
         assert_eq!(decode(&" ".repeat(RECORD_BYTES_MAX + 1)).err(), Some(Reason::Oversize));
+        assert_eq!(decode(&" ".repeat(RECORD_BYTES_MAX)).err(), Some(Reason::NotJson));
+    }
+
+    #[test]
+    fn a_record_that_stands_for_much_more_than_its_bytes_is_oversize() {
+        let (name, leaves) = ("n".repeat(200_000), r#""a":0,"#.repeat(100_000));
+        let nested = format!(r#"{{"lead_id":"L","type":"contacted","{name}":{{{leaves}"b":1}}}}"#);
+        assert_eq!(decode(&nested).err(), Some(Reason::Oversize));
+        // An array keeps no fields, and its elements' paths are not written out.
+        let array = format!(r#"{{"lead_id":"L","type":"contacted","{name}":[{}0]}}"#, "0,".repeat(300_000));
+        assert_eq!(fact(&array).field(&name), Some(Value::Other));
+        let flat: String = (0..60_000).map(|n| format!(r#""f{n}":{n},"#)).collect();
+        assert_eq!(
+            decode(&format!(r#"{{{flat}"lead_id":"L","type":"contacted"}}"#)).err(),
+            Some(Reason::Oversize)
+        );
+    }
+
+    #[test]
+    fn names_that_are_repeated_have_a_limit() {
+        let (most, long) = ("n".repeat(NAME_BYTES_MAX), "n".repeat(NAME_BYTES_MAX + 1));
+        for (field, kind) in [("lead_id", "contacted"), ("event_id", "contacted"), ("stage", "stage-changed")]
+        {
+            let event = |name: &str| {
+                let mut event = serde_json::json!({"lead_id": "L", "type": kind, "stage": "s"});
+                event[field] = Json::from(name);
+                decode(&event.to_string()).err()
+            };
+            assert_eq!((event(&most), event(&long)), (None, Some(Reason::Oversize)), "{field}");
+        }
+    }
+
+    #[test]
+    fn numbers_texts_and_dates_at_their_edges() {
+        let odd = |field: &str, value: &str| {
+            decode(&format!(r#"{{"type":"contacted","lead_id":"L","event_id":"e","{field}":{value}}}"#))
+        };
+        let table = [
+            ("x", "1e999", Some(Reason::NotJson)),
+            ("x", "-0", None),
+            ("x", "123456789012345678901234567890", None),
+            ("x", "NaN", Some(Reason::NotJson)),
+            ("x", r#""\ud800""#, Some(Reason::NotJson)),
+            ("x", "\"\u{0}\"", Some(Reason::NotJson)),
+            ("x", r#""\u0000""#, None),
+            ("lead_id", r#""\u0000""#, None),
+            ("lead_id", "18446744073709551615", None),
+            ("lead_id", "18446744073709551616", Some(Reason::BadField)),
+            ("lead_id", "1e3", Some(Reason::BadField)),
+            ("lead_id", "-0", Some(Reason::BadField)),
+            ("time", r#""0000-01-01T00:00:00+23:59""#, None),
+            ("time", r#""-001-01-01T00:00:00Z""#, Some(Reason::BadField)),
+            ("time", r#""9999-12-31T23:59:59-23:59""#, Some(Reason::Future)),
+            ("time", r#""10000-01-01T00:00:00Z""#, Some(Reason::BadField)),
+            ("time", r#""2016-12-31T23:59:60Z""#, None),
+            ("time", r#""2016-12-31T23:59:61Z""#, Some(Reason::BadField)),
+            ("time", r#""2016-02-30T00:00:00Z""#, Some(Reason::BadField)),
+            ("time", r#""2016-01-01T00:00:00+24:00""#, Some(Reason::BadField)),
+        ];
+        for (field, value, reason) in table {
+            assert_eq!(odd(field, value).err(), reason, "{field}: {value}");
+        }
+        let bom = "\u{feff}{\"type\":\"contacted\",\"lead_id\":\"L\"}";
+        assert_eq!(decode(bom).err(), Some(Reason::NotJson));
+        let twice = fact(r#"{"type":"paused","type":"contacted","lead_id":"K","lead_id":"L","a":1,"a":2}"#);
+        assert_eq!((twice.kind, twice.field("a")), (Kind::Contacted, Some(Value::Number(2.0))));
     }
 
     #[test]
