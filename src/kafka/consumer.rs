@@ -36,6 +36,9 @@ const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a refusal is believed before the brokers are asked again.
 const ASKED_AGAIN: Duration = Duration::from_secs(10);
 
+/// A poll hands over no more once it has handed over so many bytes: large records must not gather in memory.
+const POLL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// A rebalance that has not been handed over.
 #[derive(Debug)]
 enum Rebalance {
@@ -184,11 +187,12 @@ impl Group {
         }
         self.ask_again()?;
         let until = Instant::now() + wait;
-        let (mut wait, mut handed) = (wait, 0);
-        while handed < max && !self.consumer.context().is_waiting() {
+        let (mut wait, mut handed, mut bytes) = (wait, 0, 0);
+        while handed < max && bytes < POLL_BYTES_MAX && !self.consumer.context().is_waiting() {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     handed += usize::from(deliver(&mut self.taken, &self.topics, &message, sink));
+                    bytes += message.payload_len();
                     wait = Duration::ZERO;
                 }
                 Some(Err(error)) => {

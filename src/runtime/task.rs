@@ -15,7 +15,7 @@ use crate::sla::store::{OpenState, RejectedAt, Tally};
 use crate::sla::timeline::Step;
 use crate::wire::changelog::{self, GapRecord, Input, Loss, Progress};
 use crate::wire::dead_letter::DeadLetter;
-use crate::wire::decode::{Decoder, Reason, Rejected};
+use crate::wire::decode::{Decoder, NAME_BYTES_MAX, Reason, Rejected};
 use crate::wire::encode::{Encoded, kind_of};
 use crate::wire::routing::Routing;
 
@@ -88,6 +88,7 @@ struct Pending {
     gaps: Vec<GapRecord>,
     outputs: Vec<Output>,
     letters: Vec<DeadLetter>,
+    letters_bytes: usize,
     effects: Effects,
     rejected: Vec<(u16, Reason)>,
     consumed: BTreeMap<(u16, &'static str), u64>,
@@ -114,6 +115,8 @@ pub struct Start {
 const PROBE_INTERVAL_MS: i64 = 50;
 /// A partition where nothing is planned is asked about this often, for its metrics.
 const PROBE_IDLE_MS: i64 = 5_000;
+/// So many bytes of dead letters weigh as one output.
+const LETTER_BYTES: usize = 2_048;
 /// What may be said by somebody who does not know better is believed when it is said again so much later.
 pub const DOUBT_MS: i64 = 2_000;
 
@@ -208,7 +211,9 @@ impl Task {
             return;
         }
         let topic = self.shared.topic(record.topic);
-        self.pending.letters.push(DeadLetter::new(record, topic, rejected.reason, &rejected.detail));
+        let letter = DeadLetter::new(record, topic, rejected.reason, &rejected.detail);
+        self.pending.letters_bytes += letter.bytes();
+        self.pending.letters.push(letter);
         self.pending.rejected.push((record.topic, rejected.reason));
         let of_key = || record.key.and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
         let is_of_another_partition = |lead_id: &str| {
@@ -218,7 +223,9 @@ impl Task {
         if matches!(rejected.reason, Reason::TooLate | Reason::Merged) {
             return;
         }
-        let lead_id = rejected.lead_id.clone().or_else(of_key).filter(|lead_id| !lead_id.is_empty());
+        // A name too long to be a lead's is none.
+        let is_name = |lead_id: &String| (1..=NAME_BYTES_MAX).contains(&lead_id.len());
+        let lead_id = rejected.lead_id.clone().or_else(of_key).filter(is_name);
         if let Some(lead_id) = lead_id.filter(|lead_id| !is_of_another_partition(lead_id)) {
             let place = RejectedAt {
                 recorded_at: record.timestamp,
@@ -414,9 +421,10 @@ impl Task {
         !self.pending.outputs.is_empty()
     }
 
-    /// How many leads and outputs the next commit writes.
+    /// How many leads and outputs the next commit writes; a dead letter weighs as its bytes do.
     pub fn weight(&self) -> usize {
-        self.engine.store().touched_count() + self.pending.outputs.len() + self.pending.letters.len()
+        let letters = self.pending.letters_bytes / LETTER_BYTES;
+        self.engine.store().touched_count() + self.pending.outputs.len() + letters
     }
 
     /// About how many bytes its leads take.

@@ -55,6 +55,13 @@ impl DeadLetter {
         DeadLetter { key, value, headers }
     }
 
+    /// About how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| 64 + name.len() + length(value)).sum();
+        size_of::<DeadLetter>() + length(&self.key) + length(&self.value) + headers
+    }
+
     /// The headers as they are sent.
     pub fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect()
