@@ -10,7 +10,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
-use serde::ser::{SerializeSeq, SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::record::Position;
@@ -148,46 +147,10 @@ struct Chunk {
 }
 
 /// Those items of a lead that are in one chunk, as they are written.
-#[derive(Clone, Copy)]
+#[derive(Default, PartialEq, Serialize)]
 struct Items<'a> {
-    lead: &'a Lead,
-    chunk: u32,
-}
-
-impl<'a> Items<'a> {
-    fn facts(self) -> impl Iterator<Item = &'a Fact> {
-        self.lead.facts.as_slice().iter().filter(move |fact| fact.chunk == self.chunk)
-    }
-
-    fn spoken(self) -> impl Iterator<Item = &'a Spoken> {
-        self.lead.spoken.iter().filter(move |spoken| spoken.chunk == self.chunk)
-    }
-}
-
-impl PartialEq for Items<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.facts().eq(other.facts()) && self.spoken().eq(other.spoken())
-    }
-}
-
-impl Serialize for Items<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut chunk = serializer.serialize_struct("Chunk", 2)?;
-        chunk.serialize_field("facts", &Sequence(|| self.facts()))?;
-        chunk.serialize_field("spoken", &Sequence(|| self.spoken()))?;
-        chunk.end()
-    }
-}
-
-/// Items that are counted first and then written.
-struct Sequence<F>(F);
-
-impl<I: Iterator<Item: Serialize>, F: Fn() -> I> Serialize for Sequence<F> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut sequence = serializer.serialize_seq(Some((self.0)().count()))?;
-        (self.0)().try_for_each(|item| sequence.serialize_element(&item))?;
-        sequence.end()
-    }
+    facts: Vec<&'a Fact>,
+    spoken: Vec<&'a Spoken>,
 }
 
 /// The key of the progress record.
@@ -232,14 +195,18 @@ impl Writer {
         now: Option<&Lead>,
         sink: Sink<'_, E>,
     ) -> Result<(), E> {
-        let (old, new) = (full_chunks(before), full_chunks(now));
-        let numbers: BTreeSet<u32> = old.keys().chain(new.keys()).copied().collect();
-        for number in numbers.into_iter().filter(|number| old.get(number) != new.get(number)) {
+        let (old, mut new) = (chunks(before), chunks(now));
+        let open = now.and_then(|lead| new.remove(&lead.chunk)).unwrap_or_default();
+        let full_before = before.map_or(0, |lead| lead.chunk);
+        let numbers: BTreeSet<u32> =
+            old.range(..full_before).chain(&new).map(|(number, _)| *number).collect();
+        let full = |number: &u32| old.get(number).filter(|_| *number < full_before);
+        for number in numbers.into_iter().filter(|number| full(number) != new.get(number)) {
             self.start_key(b'C', &number.to_be_bytes(), lead_id);
             self.put(new.get(&number), sink)?;
         }
         self.start_key(b'L', &[], lead_id);
-        self.put(now.map(|lead| head_of(lead, new.len())).as_ref(), sink)
+        self.put(now.map(|lead| head_of(lead, open, new.len())).as_ref(), sink)
     }
 
     fn start_key(&mut self, kind: u8, number: &[u8], lead_id: &str) {
@@ -262,11 +229,11 @@ impl Writer {
     }
 }
 
-fn head_of(lead: &Lead, full_chunks: usize) -> HeadOf<'_> {
+fn head_of<'a>(lead: &'a Lead, items: Items<'a>, full_chunks: usize) -> HeadOf<'a> {
     HeadOf {
         base: &lead.base,
         folded_until: lead.folded_until,
-        items: Items { lead, chunk: lead.chunk },
+        items,
         decided: &lead.decided,
         rejected: &lead.rejected,
         wait_until: lead.wait_until,
@@ -278,13 +245,16 @@ fn head_of(lead: &Lead, full_chunks: usize) -> HeadOf<'_> {
     }
 }
 
-/// The full chunks of a lead that are not empty, by number.
-fn full_chunks(lead: Option<&Lead>) -> BTreeMap<u32, Items<'_>> {
-    let Some(lead) = lead.filter(|lead| lead.chunk > 0) else { return BTreeMap::new() };
-    let facts = lead.facts.as_slice().iter().map(|fact| fact.chunk);
-    let numbers = facts.chain(lead.spoken.iter().map(|spoken| spoken.chunk));
-    let full: BTreeSet<u32> = numbers.filter(|number| *number < lead.chunk).collect();
-    full.into_iter().map(|chunk| (chunk, Items { lead, chunk })).collect()
+/// The chunks of a lead that are not empty, by number.
+fn chunks(lead: Option<&Lead>) -> BTreeMap<u32, Items<'_>> {
+    let mut chunks: BTreeMap<u32, Items<'_>> = BTreeMap::new();
+    for fact in lead.into_iter().flat_map(|lead| lead.facts.as_slice()) {
+        chunks.entry(fact.chunk).or_default().facts.push(fact);
+    }
+    for spoken in lead.into_iter().flat_map(|lead| &lead.spoken) {
+        chunks.entry(spoken.chunk).or_default().spoken.push(spoken);
+    }
+    chunks
 }
 
 /// Reads a partition's records into a store, from the first to the last.
@@ -403,7 +373,11 @@ fn text(lead_id: &[u8]) -> Result<&str, Unreadable> {
 
 fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, Unreadable> {
     match value.split_first() {
-        Some((&FORMAT, rest)) => postcard::from_bytes(rest).map_err(|error| Unreadable(error.to_string())),
+        Some((&FORMAT, rest)) => match postcard::take_from_bytes(rest) {
+            Ok((value, [])) => Ok(value),
+            Ok(_) => Err(Unreadable("bytes follow its end".to_owned())),
+            Err(error) => Err(Unreadable(error.to_string())),
+        },
         Some((format, _)) => Err(other_format(*format)),
         None => Err(Unreadable("an empty value".to_owned())),
     }
