@@ -158,19 +158,32 @@ const CHUNK_ITEMS_MAX: u32 = 64;
 /// A chunk is full with so many bytes.
 const CHUNK_BYTES_MAX: u32 = 256 * 1024;
 
+/// About what the places of a lead in the map, in the agenda and in lists of work take, in bytes.
+const PLACE_BYTES: usize = 80;
+
+/// About what a block of memory takes that holds so many bytes: allocators round up, an eighth at most.
+const fn allocated(bytes: usize) -> usize {
+    bytes + bytes / 12
+}
+
+/// About what a list takes, the room for more included.
+fn vec_bytes<T>(vec: &Vec<T>) -> usize {
+    allocated(vec.capacity() * size_of::<T>())
+}
+
 impl Lead {
     /// About how many bytes of memory it takes.
     fn bytes(&self) -> usize {
-        let facts = self.facts.as_slice();
-        let bodies: usize = facts.iter().map(Fact::bytes).sum();
+        let bodies: usize = self.facts.as_slice().iter().map(|fact| allocated(fact.bytes())).sum();
         size_of::<Slot>()
+            + PLACE_BYTES
             + bodies
-            + size_of_val(facts)
-            + size_of_val(self.spoken.as_slice())
-            + size_of_val(self.decided.as_slice())
-            + size_of_val(self.rejected.as_slice())
-            + size_of_val(self.open.as_slice())
-            + self.base.as_ref().map_or(0, |base| base.bytes())
+            + allocated(self.facts.capacity() * size_of::<Fact>())
+            + vec_bytes(&self.spoken)
+            + vec_bytes(&self.decided)
+            + vec_bytes(&self.rejected)
+            + vec_bytes(&self.open)
+            + self.base.as_ref().map_or(0, |base| allocated(base.bytes()))
     }
 
     /// The chunk of a new fact or spoken transition.
@@ -281,7 +294,7 @@ impl Store {
     pub fn note_bytes(&mut self, slot: u32) {
         let id_bytes = self.id(slot).len();
         let lead = self.note(slot);
-        let now = lead.bytes() + id_bytes;
+        let now = lead.bytes() + allocated(16 + id_bytes);
         let before = std::mem::replace(&mut lead.counted_bytes, now);
         self.bytes = self.bytes + now - before;
     }
