@@ -261,6 +261,8 @@ impl<P: Port> Worker<P> {
             }
             GroupEvent::Lost(lost) => {
                 self.shared.metrics.rebalanced("lost");
+                // Until the group takes it in again, it is not ready.
+                self.has_joined = false;
                 tracing::warn!(?lost, "partitions were lost: the group went on without this worker");
                 self.drop_transaction("the group went on without this worker")?;
                 self.give_up(&lost)
