@@ -81,6 +81,11 @@ impl Feed {
         self.finish();
     }
 
+    /// Hands any record over, waiting only while there is no room.
+    pub fn queue(&self, record: BaseRecord<'_, [u8], [u8]>) {
+        send(&self.producer, record);
+    }
+
     /// Waits until everything is in the log.
     pub fn finish(&self) {
         self.producer.flush(WITHIN).expect("all records delivered in time");

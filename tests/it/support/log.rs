@@ -113,6 +113,14 @@ impl Kafka {
     ///
     /// The records come partition by partition. Fails after a while where an open transaction hides the end.
     pub fn read_committed(&self, topic: &str) -> Vec<Record> {
+        let mut records = Vec::new();
+        self.read_raw(topic, |message| records.push(Record::of(message)));
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+
+    /// Hands over what a read_committed consumer gets of a topic up to its end at the time of the call.
+    pub fn read_raw(&self, topic: &str, mut sink: impl FnMut(&BorrowedMessage<'_>)) {
         let consumer = self.reader();
         let ends = ends(&consumer, topic);
         let mut assignment = TopicPartitionList::new();
@@ -120,19 +128,20 @@ impl Kafka {
             assignment.add_partition_offset(topic, *partition, Offset::Beginning).expect("a valid offset");
         }
         consumer.assign(&assignment).expect("an assignment");
-        let mut records = Vec::new();
-        let deadline = Instant::now() + ANSWER_WITHIN;
-        // The last offsets may be markers or aborted: the position passes them, records do not tell.
-        while !has_reached(&consumer, topic, &ends) {
-            assert!(Instant::now() < deadline, "`{topic}` ends at {ends:?}, read {:?}", consumer.position());
+        let mut deadline = Instant::now() + ANSWER_WITHIN;
+        loop {
             match consumer.poll(Duration::from_millis(5)) {
-                Some(Ok(message)) => records.push(Record::of(&message)),
+                Some(Ok(message)) => {
+                    sink(&message);
+                    deadline = Instant::now() + ANSWER_WITHIN;
+                }
                 Some(Err(error)) => assert!(is_passing(&error), "reading `{topic}`: {error}"),
+                // The last offsets may be markers or aborted: the position passes them, records do not tell.
+                None if has_reached(&consumer, topic, &ends) => break,
                 None => {}
             }
+            assert!(Instant::now() < deadline, "`{topic}` ends at {ends:?}, read {:?}", consumer.position());
         }
-        records.sort_by_key(|record| (record.partition, record.offset));
-        records
     }
 
     /// Tells whether there is a topic of this name.

@@ -2,9 +2,10 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// The request that ends a transaction.
 const END_TXN: i16 = 26;
@@ -18,6 +19,8 @@ pub struct Proxy {
 #[derive(Default)]
 struct Wire {
     is_cut: AtomicBool,
+    /// How long each answer is kept back, in milliseconds.
+    delay_ms: AtomicU64,
     /// What becomes of the answer to a commit, and how many are carried before it.
     plan: Mutex<(Plan, usize)>,
     has_lost: AtomicBool,
@@ -57,6 +60,11 @@ impl Proxy {
     /// Cuts every connection and accepts none until it is mended.
     pub fn cut(&self) {
         self.wire.cut();
+    }
+
+    /// Keeps each answer back for so long, as a broker that is slow.
+    pub fn delay(&self, by: Duration) {
+        self.wire.delay_ms.store(by.as_millis() as u64, Ordering::SeqCst);
     }
 
     /// Carries again.
@@ -122,6 +130,7 @@ impl Wire {
                 self.has_lost.store(true, Ordering::SeqCst);
                 break;
             }
+            thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst)));
             if client.write_all(&frame).is_err() {
                 break;
             }
