@@ -118,7 +118,9 @@ pub(super) fn start_log_without(
     let format = format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json });
     let secrets: Arc<[String]> = secrets.into();
     let clean = move || Clean(Arc::clone(&secrets));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(clean);
+    // A log that cannot be written, on a full disk, is not reported to where it cannot be written: that would end
+    // the process.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(clean).log_internal_errors(false);
     let started = match format {
         LogFormat::Text => log.with_ansi(is_terminal).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
