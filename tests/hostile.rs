@@ -266,7 +266,7 @@ fn can_be_shown(problems: &Problems) {
         let text = problem.to_string();
         let drives = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
         assert!(!text.chars().any(drives), "{text:?}");
-        assert!(text.len() < 20_000, "{} bytes: {}", text.len(), &problem.message[..1_000]);
+        assert!(text.len() < 20_000, "{} bytes: {problem:?}", text.len());
     }
 }
 

@@ -1,9 +1,12 @@
 //! What is wrong with a configuration, where, and how that is shown.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 
+/// Longest path or message that is shown whole, in characters.
+const TEXT_CHARS_MAX: usize = 2_000;
 /// Longest part of a line that is shown, in characters.
 const SHOWN_CHARS_MAX: usize = 160;
 
@@ -141,8 +144,8 @@ impl Report {
         let problem = Problem {
             origin: origin.name.clone(),
             position: (at.line > 0).then_some((at.line, at.column)),
-            path: visible(path),
-            message: visible(message),
+            path: visible(&shortened(path)),
+            message: visible(&shortened(message)),
             line: line.cloned(),
         };
         // Several policies may lay themselves over the same faulty definition.
@@ -160,6 +163,18 @@ impl Report {
             Some(value) if problems.is_empty() => Ok(value),
             _ => Err(Problems(problems)),
         }
+    }
+}
+
+/// The text, or its beginning and end where it repeats a name that fills pages.
+fn shortened(text: &str) -> Cow<'_, str> {
+    let part = TEXT_CHARS_MAX / 2;
+    let (begins, ends) = (text.char_indices().nth(part), text.char_indices().rev().nth(part - 1));
+    match (begins, ends) {
+        (Some((first, _)), Some((last, _))) if first < last => {
+            Cow::Owned(format!("{}…{}", &text[..first], &text[last..]))
+        }
+        _ => Cow::Borrowed(text),
     }
 }
 
@@ -187,7 +202,7 @@ pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{SHOWN_CHARS_MAX, did_you_mean, pointed_at, visible};
+    use super::{SHOWN_CHARS_MAX, TEXT_CHARS_MAX, did_you_mean, pointed_at, shortened, visible};
 
     #[test]
     fn the_caret_stands_under_the_column() {
@@ -203,6 +218,15 @@ mod tests {
         let (line, caret) = shown.split_once('\n').expect("two lines");
         assert_eq!(line.chars().count(), 4 + SHOWN_CHARS_MAX);
         assert_eq!(line.find('X'), caret.find('^'));
+    }
+
+    #[test]
+    fn a_name_that_fills_pages_is_shortened() {
+        let long = format!("a{}z", "é".repeat(10_000));
+        let short = shortened(&long);
+        assert_eq!(short.chars().count(), TEXT_CHARS_MAX + 1);
+        assert!(short.starts_with('a') && short.contains('…') && short.ends_with('z'));
+        assert_eq!(shortened(&long[..TEXT_CHARS_MAX - 1]), &long[..TEXT_CHARS_MAX - 1]);
     }
 
     #[test]
