@@ -63,7 +63,7 @@ fn drown(kafka: &Kafka, count: usize, is_hostile: bool) -> f64 {
         (Leads::new(seed, until.minus(2 * DAY_MS), count as f64 / (2.0 * 86_400.0) / 2.0, 1.0), 2);
     let mut good = leads.until(until);
     good.truncate(if is_hostile { count / per_lead } else { count });
-    let (feed, mut lines, mut expected) = (Feed::java(kafka), String::new(), 0);
+    let (feed, mut lines, mut expected, mut bytes) = (Feed::java(kafka), String::new(), 0, 0);
     for event in &good {
         feed.queue(BaseRecord::to(job.input()).key(event.lead_id.as_bytes()).payload(event.value.as_bytes()));
         lines.push_str(&event.value);
@@ -71,6 +71,7 @@ fn drown(kafka: &Kafka, count: usize, is_hostile: bool) -> f64 {
         if is_hostile {
             let bad = Hostile::draw(&mut random);
             feed.queue(bad.record(job.input()));
+            bytes += bad.value.len();
             expected += 1;
         }
     }
@@ -80,8 +81,9 @@ fn drown(kafka: &Kafka, count: usize, is_hostile: bool) -> f64 {
     let mut detector = job.start_ready("");
     wait_until_taken(&mut detector, total);
     let rate = total as f64 / begun.elapsed().as_secs_f64();
+    let megabytes = (bytes + lines.len()) as f64 / 1e6;
     println!(
-        "{total} records, {expected} of them hostile: {rate:.0} a second, from the start of the service"
+        "{total} records of {megabytes:.0} MB, {expected} of them hostile: {rate:.0} a second from the start"
     );
     println!("{:.0} MB resident", detector.metric("process_resident_memory_bytes", "") / 1e6);
     let replayed = standing(&job.replayed(&lines));

@@ -1,6 +1,8 @@
 //! What `overdue run` does where something is at its end: its memory, its brokers' time, their reach, their disks.
 
 use std::collections::HashSet;
+use std::fs;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant as Clock};
 
@@ -119,16 +121,19 @@ fn brokers_out_of_reach_for_longer_than_any_timeout_cost_nothing_but_time() {
     wait_until_past(cut.plus(20_000));
     detector.assert_runs();
     assert_eq!(detector.get("/livez").map(|(status, _)| status), Some(200));
-    let (status, page) = detector.get("/readyz").expect("an answer");
-    assert_eq!((status, page.contains("has not joined the group")), (503, true), "{page}");
-    assert_eq!(detector.metric("overdue_assigned_partitions", ""), 0.0, "a metric says that it has no part");
+    wait_until("page and metric say that no partition is left", || {
+        let unready = detector.get("/readyz").is_some_and(|(status, _)| status == 503);
+        unready && detector.metric("overdue_assigned_partitions", "") == 0.0
+    });
     let said = detector.said();
     assert!(said.contains("partitions were lost") && said.contains("brokers are down"), "{said}");
     proxy.mend();
     let leads = ["before".to_owned(), "missed".to_owned()];
     wait_until_breached(&job, &mut [&mut detector], &leads);
     detector.wait_until_ready();
-    assert_eq!(detector.metric("overdue_assigned_partitions", ""), 2.0);
+    wait_until("every partition is taken again", || {
+        detector.metric("overdue_assigned_partitions", "") == 2.0
+    });
 }
 
 #[test]
@@ -203,6 +208,27 @@ fn a_storm_of_deadlines_in_one_second_is_said_in_steps() {
     assert_eq!((ids.len(), records), (count as usize, count as usize), "each is said once");
 }
 
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let policies = folder.path().join("policies.yaml");
+    fs::write(&policies, PROMISE).expect("the policies");
+    // Each failure to connect is a line, from threads of the client library as well.
+    let settings = ["kafka.brokers=127.0.0.1:1", "input.topics=[leads]", "http.listen=127.0.0.1:0"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_overdue"));
+    command.current_dir(folder.path()).args(["run", "--log", "debug"]);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command.args(["--set", &format!("policies={}", policies.display())]);
+    let full = fs::File::options().write(true).open("/dev/full").expect("a disk that is full");
+    let mut process = command.stderr(full).spawn().expect("overdue starts");
+    sleep(Duration::from_secs(3));
+    let ended = process.try_wait().expect("the state of a process");
+    let _ = (process.kill(), process.wait());
+    assert_eq!(ended, None);
+}
+
 /// A disk that is full ends a broker with one log folder. The folder of the brokers must be on a small disk:
 ///
 /// ```text
@@ -219,7 +245,7 @@ fn a_full_disk_of_a_broker_costs_nothing_but_time() {
     feed.write(job.input(), &[Event::created("open", now().plus(3_000))]);
     detector.wait_until_consumed(2);
     let filler = std::env::temp_dir().join("filler");
-    let mut file = std::fs::File::create(&filler).expect("a file");
+    let mut file = fs::File::create(&filler).expect("a file");
     let written = std::io::copy(&mut std::io::repeat(0), &mut file);
     assert!(written.is_err(), "the disk takes everything");
     wait_until("the log says what is wrong", || {
@@ -229,7 +255,8 @@ fn a_full_disk_of_a_broker_costs_nothing_but_time() {
     sleep(Duration::from_secs(15));
     detector.assert_runs();
     println!("{}", detector.said());
-    std::fs::remove_file(&filler).expect("the file is removed");
+    drop(file);
+    fs::remove_file(&filler).expect("the file is removed");
     kafka.restart(1);
     feed.write(job.input(), &[Event::created("after", now())]);
     wait_until_breached(&job, &mut [&mut detector], &["before", "open", "after"].map(str::to_owned));
