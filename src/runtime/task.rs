@@ -448,7 +448,7 @@ impl Task {
             return false;
         }
         let is_planned = self.engine.next_due().is_some_and(|due| self.horizon.wants_probe(now, due));
-        is_planned || (self.probe_after.plus(PROBE_IDLE_MS) <= now && !self.horizon.is_asking())
+        is_planned || (self.probe_after.plus(PROBE_IDLE_MS) <= now && !self.horizon.is_awaiting())
     }
 
     /// A probe of its leaders is under way.

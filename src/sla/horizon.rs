@@ -122,6 +122,12 @@ impl Horizon {
         self.asked.push_back(Asked { ticket, sent_at: now, open: self.inputs.len(), floors });
     }
 
+    /// Whether an answer is awaited. An end that was named and is not reached may have been lost since, which only
+    /// asking again shows. Rule H6.
+    pub fn is_awaiting(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Whether an answer is awaited, or the end that one named has not been reached.
     pub fn is_asking(&self) -> bool {
         !self.asked.is_empty() || self.inputs.iter().any(|input| !input.unreached.is_empty())
