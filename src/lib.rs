@@ -48,6 +48,7 @@ pub mod kafka;
 pub mod metrics;
 pub mod replay;
 pub mod runtime;
+pub mod safeguard;
 pub mod serve;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::port::{Bounds, Committed, Error, Partition, Port, Position};
 use super::shared::{InputTopic, Shared};
 use super::task::{DOUBT_MS, Reading, Start, Task, losses};
+use crate::safeguard::{Safeguard, holds};
 use crate::sla::engine::Engine;
 use crate::sla::instant::Instant;
 use crate::wire::changelog::{Input, Progress, Reader};
@@ -18,6 +19,8 @@ pub struct Restore {
     engine: Engine,
     reader: Reader,
     stage: Stage,
+    /// The changelog's end, where it was asked for too early.
+    early_end: Option<i64>,
     is_second: bool,
     has_warned: bool,
     /// Since when the input's log looks as if it had lost records.
@@ -67,6 +70,7 @@ impl Restore {
             engine,
             reader: Reader::default(),
             stage: Stage::Committed,
+            early_end: None,
             is_second: false,
             has_warned: false,
             doubted_since: None,
@@ -78,11 +82,19 @@ impl Restore {
         self.warn_if_slow(port.now());
         match &mut self.stage {
             Stage::Committed => {
+                let end = match self.early_end {
+                    None if !holds(Safeguard::StableOffsetFirst) => match port.changelog_open(self.partition)
+                    {
+                        Err(Error::NotYet(_)) => return Ok(Restored::NotYet),
+                        opened => Some(*self.early_end.insert(opened?)),
+                    },
+                    end => end,
+                };
                 let committed = match port.committed(self.partition, WAIT) {
                     Err(Error::NotYet(_)) => return Ok(Restored::NotYet),
                     other => other?,
                 };
-                self.stage = Stage::Changelog { committed, end: None };
+                self.stage = Stage::Changelog { committed, end };
                 Ok(Restored::NotYet)
             }
             Stage::Changelog { end, .. } => {
@@ -129,7 +141,7 @@ impl Restore {
         match (unreadable, position) {
             (Some(error), _) => Err(Refused::Partition(error)),
             (None, Err(Error::NotYet(_))) => Ok(false),
-            (None, position) => Ok(end <= position?),
+            (None, position) => Ok(end <= position? || !holds(Safeguard::ChangelogToItsEnd)),
         }
     }
 
@@ -245,7 +257,9 @@ fn where_to_start(
                 })
             });
             let has_expired = offsets.iter().all(Option::is_none);
-            if agree && (has_expired || offsets.iter().all(Option::is_some)) {
+            if !holds(Safeguard::ProgressAgainstOffsets)
+                || agree && (has_expired || offsets.iter().all(Option::is_some))
+            {
                 return Ok(progress.inputs.iter().map(where_left).collect());
             }
             let at: Vec<_> = positions.iter().map(|position| position.offset).collect();

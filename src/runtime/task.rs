@@ -8,6 +8,7 @@ use super::port::{
     Target, Topic,
 };
 use super::shared::{Shared, Upcoming};
+use crate::safeguard::{Safeguard, holds};
 use crate::sla::engine::{Applied, Arrival, Effects, Engine, Output, Saying};
 use crate::sla::horizon::{Horizon, Refusal};
 use crate::sla::instant::Instant;
@@ -31,6 +32,10 @@ pub struct Task {
     committed: Vec<Reading>,
     readings: Vec<Reading>,
     doubted_since: Vec<Option<Instant>>,
+    /// Whether its client may have stopped to read it for nothing.
+    wants_rewind: bool,
+    /// Inputs whose position may have been refused although their log holds it.
+    is_suspect: Vec<bool>,
     pending: Pending,
     wants_commit: bool,
     probe_after: Instant,
@@ -55,9 +60,10 @@ impl Reading {
         let Bounds { first, end, topic_id } = bounds;
         let offset = self.position.offset;
         match (&self.topic_id, topic_id) {
-            (Some(before), Some(now)) if before != now => {
+            (Some(before), Some(now)) if before != now && holds(Safeguard::TopicId) => {
                 Some(format!("the topic was made anew: it had the id {before} and has {now}"))
             }
+            _ if !holds(Safeguard::PositionInLog) => None,
             _ if offset < *first => {
                 Some(format!("the log begins at {first}, and {offset} was to be read next"))
             }
@@ -134,6 +140,8 @@ impl Task {
             horizon,
             committed: start.readings.clone(),
             doubted_since: vec![None; start.readings.len()],
+            wants_rewind: false,
+            is_suspect: vec![false; start.readings.len()],
             readings: start.readings,
             pending: Pending::default(),
             wants_commit: true,
@@ -141,6 +149,16 @@ impl Task {
             stalled_since: None,
             published: Tally::new(),
         }
+    }
+
+    /// Its number.
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    /// Its state.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Where the committed state reads on.
@@ -280,7 +298,37 @@ impl Task {
         // Of the new log nothing is known, not even who led it.
         self.horizon = new_horizon(&self.shared, &self.readings);
         self.doubted_since.fill(None);
+        self.is_suspect.fill(false);
         self.engine.forget_horizon();
+    }
+
+    /// A position was refused and none lies outside its log: some log was cut below its position and has grown
+    /// past it again since, which only a leader of a later epoch than the position's can have done. Which one it
+    /// was the client does not say. Rule H6.
+    pub fn suspect(&mut self) {
+        if !holds(Safeguard::RefusedPosition) {
+            return;
+        }
+        self.is_suspect.fill(true);
+    }
+
+    /// Whether its client has to be told once more where to read, which it is told once.
+    pub fn take_rewind(&mut self) -> bool {
+        std::mem::take(&mut self.wants_rewind)
+    }
+
+    /// Why a log may have been cut and grown again, if it may.
+    fn may_be_another(&mut self, place: usize, end: &LogEnd) -> Option<String> {
+        let is_suspect = self.is_suspect.get_mut(place).is_some_and(std::mem::take);
+        let epoch = self.readings.get(place)?.position.leader_epoch;
+        let is_another = is_suspect && 0 <= epoch && epoch < end.leader_epoch;
+        self.wants_rewind |= is_suspect && !is_another;
+        is_another.then(|| {
+            format!(
+                "its position of leader epoch {epoch} was refused, and the epoch is {} now",
+                end.leader_epoch
+            )
+        })
     }
 
     /// A probe's answer for one input. Rules H2 and H6. Says how records of it were lost, if they were.
@@ -290,6 +338,14 @@ impl Task {
         }
         let end = match &answer.end {
             Ok(end) => end,
+            // The client says so with an offset below nought.
+            Err(_) if !holds(Safeguard::ErrorIsNoAnswer) => &LogEnd {
+                offset: -1,
+                leader_epoch: -1,
+                second_opinion: SecondOpinion::Same,
+                topic_id: None,
+                partitions: None,
+            },
             Err(error) => {
                 self.unanswered(answer, "unanswered", error);
                 return Ok(None);
@@ -297,6 +353,7 @@ impl Task {
         };
         self.check_partitions(answer.topic, end)?;
         match end.second_opinion {
+            _ if !holds(Safeguard::SecondOpinion) => return Ok(self.weigh(answer, end)),
             SecondOpinion::Other => self.unanswered(answer, "deposed", "another broker names another leader"),
             SecondOpinion::None => self.unanswered(answer, "unconfirmed", "no second broker says who leads"),
             SecondOpinion::OnlyBroker | SecondOpinion::Same => return Ok(self.weigh(answer, end)),
@@ -316,11 +373,13 @@ impl Task {
     fn check_partitions(&self, topic: Topic, end: &LogEnd) -> Result<(), Error> {
         let expected = self.shared.partitions;
         match end.partitions {
-            Some(count) if count > expected => Err(Error::Refused(format!(
-                "the input topic `{}` had {expected} partitions and has {count} now: leads have moved, and their \
+            Some(count) if count > expected && holds(Safeguard::PartitionCount) => {
+                Err(Error::Refused(format!(
+                    "the input topic `{}` had {expected} partitions and has {count} now: leads have moved, and their \
                  clocks have not; give the service a new `changelog` topic and a new `kafka.group`",
-                self.shared.topic(topic)
-            ))),
+                    self.shared.topic(topic)
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -331,9 +390,14 @@ impl Task {
         let known_id = self.readings.get(place).and_then(|reading| reading.topic_id.as_ref());
         if let (Some(before), Some(now)) = (known_id, &end.topic_id)
             && before != now
+            && holds(Safeguard::TopicId)
         {
             let why = format!("the topic was made anew: it had the id {before} and has {now}");
             return self.doubt(answer, why);
+        }
+        if let Some(why) = self.may_be_another(place, end) {
+            self.refuse(answer.topic, &why);
+            return Some((answer.topic, why));
         }
         let (at, offset) = (answer.asked_at, end.offset);
         match self.horizon.answered(answer.ticket, answer.topic, at, offset, end.leader_epoch) {
@@ -391,7 +455,7 @@ impl Task {
             return false;
         }
         let is_planned = self.engine.next_due().is_some_and(|due| self.horizon.wants_probe(now, due));
-        is_planned || (self.probe_after.plus(PROBE_IDLE_MS) <= now && !self.horizon.is_asking())
+        is_planned || (self.probe_after.plus(PROBE_IDLE_MS) <= now && !self.horizon.is_awaiting())
     }
 
     /// A probe of its leaders is under way.
@@ -492,7 +556,7 @@ impl Task {
         for (lead_id, before, now) in self.engine.store().touched() {
             writer.write(lead_id, before, now, &mut send)?;
         }
-        for gap in &self.pending.gaps {
+        for gap in self.pending.gaps.iter().filter(|_| holds(Safeguard::GapRecord)) {
             send(&changelog::gap_key(gap), Some(&changelog::gap_value(gap)?))?;
         }
         let progress = changelog::progress_value(&self.progress(nonce))?;
@@ -531,12 +595,21 @@ impl Task {
         }
     }
 
+    /// What could undo the transaction is gone. Only a history without a safeguard does so.
+    pub fn forget_undo(&mut self) {
+        self.engine.store_mut().commit();
+    }
+
     /// The transaction was not committed: everything is as it was before it. Rule 5.
     pub fn abort(&mut self) {
         self.pending = Pending::default();
-        self.engine.store_mut().abort();
+        if holds(Safeguard::UndoAfterAbort) {
+            self.engine.store_mut().abort();
+        }
         self.readings.clone_from(&self.committed);
-        self.new_epoch();
+        if holds(Safeguard::EpochOnAbort) {
+            self.new_epoch();
+        }
     }
 
     /// Evidence ends here. Rule H4.

@@ -16,6 +16,7 @@ use super::restore::{Refused, Restore, Restored};
 use super::shared::Shared;
 use super::task::{DOUBT_MS, Found, Task};
 use super::trouble::Repeats;
+use crate::safeguard::{Safeguard, holds};
 use crate::sla::instant::Instant;
 
 /// One thread's work.
@@ -61,8 +62,9 @@ struct Suspicion {
 struct ClockGuard {
     /// The wall clock less the boot-time clock, in milliseconds, a turn ago.
     offset_ms: Option<i64>,
-    /// Whether the brokers' clock could be seen, in what this worker committed.
-    has_committed: bool,
+    /// Whether what this worker committed since the clock was last set showed that it does not lead by too much,
+    /// or that the brokers' clock cannot be seen.
+    is_proven: bool,
     is_ahead: bool,
     looked_at: Option<Instant>,
 }
@@ -156,6 +158,16 @@ impl<P: Port> Worker<P> {
         self.hold_if_full()?;
         self.publish();
         Ok(())
+    }
+
+    /// The partitions that are processed, to be looked at; none while it is being found out how a transaction
+    /// ended.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        let is_known = !matches!(self.transaction, Transaction::Unknown(_));
+        self.partitions.values().filter_map(move |phase| match phase {
+            Phase::Live(task) if is_known => Some(&**task),
+            _ => None,
+        })
     }
 
     /// Commits what is done and gives every partition back.
@@ -322,7 +334,11 @@ impl<P: Port> Worker<P> {
     fn find_out(&mut self) -> Result<(), Error> {
         let Transaction::Unknown(unknown) = &mut self.transaction else { return Ok(()) };
         if !unknown.is_initialised {
-            match self.port.reinit() {
+            let restarted = match holds(Safeguard::NewProducer) || unknown.nonce.is_empty() {
+                true => self.port.reinit(),
+                false => self.port.abort().or_else(|_| self.port.reinit()),
+            };
+            match restarted {
                 Err(Error::NotYet(why)) => {
                     if self.told.is_news(&why, self.port.now().millis()) {
                         tracing::warn!(why, "the producer cannot start anew; nothing is said until it can");
@@ -340,6 +356,7 @@ impl<P: Port> Worker<P> {
         let ours = unknown.offsets.iter().map(|offsets| offsets.partition);
         let first =
             ours.into_iter().find(|partition| matches!(self.partitions.get(partition), Some(Phase::Live(_))));
+        let first = first.filter(|_| holds(Safeguard::Nonce));
         let Some(is_committed) = was_committed(&mut self.port, first, &unknown.nonce, &mut self.told)? else {
             return Ok(());
         };
@@ -364,7 +381,9 @@ impl<P: Port> Worker<P> {
         for (partition, phase) in &mut self.partitions {
             if let Phase::Live(task) = phase {
                 task.abort();
-                self.port.rewind(*partition, &task.committed())?;
+                if holds(Safeguard::RewindAfterAbort) {
+                    self.port.rewind(*partition, &task.committed())?;
+                }
             }
         }
         Ok(())
@@ -376,7 +395,7 @@ impl<P: Port> Worker<P> {
             Error::Fatal(_) | Error::Refused(_) => return Err(error),
             // The coordinator fences a transaction that took too long as well; that is nobody else's doing.
             Error::Fenced(_) if SLOW_MS <= self.port.now().since(self.writing_since) => {}
-            Error::Fenced(why) if self.fences >= 1 => {
+            Error::Fenced(why) if self.fences >= 1 && holds(Safeguard::FenceOfOnesName) => {
                 return Err(Error::Fatal(format!(
                     "another process has this instance's name: it was fenced twice in a row ({why}); give each \
                      process its own `kafka.instance`"
@@ -384,6 +403,14 @@ impl<P: Port> Worker<P> {
             }
             Error::Fenced(_) => self.fences += 1,
             Error::NotYet(_) | Error::Transaction(_) => {}
+        }
+        if !holds(Safeguard::UndoLogWhileUnknown) {
+            let live = self.partitions.values_mut();
+            live.for_each(|phase| {
+                if let Phase::Live(task) = phase {
+                    task.forget_undo()
+                }
+            });
         }
         let why = error.to_string();
         if self.told.is_news(&why, self.port.now().millis()) {
@@ -461,7 +488,10 @@ impl<P: Port> Worker<P> {
             }
             suspicion.found.extend(unknown);
             let found = self.suspects.remove(&partition).map_or_else(Vec::new, |suspicion| suspicion.found);
-            self.skip_gap(partition, found, &bounds)?;
+            match self.partitions.get_mut(&partition) {
+                Some(Phase::Live(task)) if found.is_empty() => task.suspect(),
+                _ => self.skip_gap(partition, found, &bounds)?,
+            }
         }
         Ok(())
     }
@@ -500,22 +530,33 @@ impl<P: Port> Worker<P> {
                 }
             }
         });
-        refused
+        refused?;
+        let stopped = self.partitions.iter_mut().filter_map(|(partition, phase)| match phase {
+            Phase::Live(task) => task.take_rewind().then_some(*partition),
+            Phase::Restoring(_) | Phase::Stopped => None,
+        });
+        for partition in stopped.collect::<Vec<_>>() {
+            self.skip_gap(partition, Vec::new(), &[])?;
+        }
+        Ok(())
     }
 
     /// Ends all evidence where the wall clock was set since the last turn. Rule H4.
     fn watch_clock(&mut self) {
         let offset_ms = self.port.now().millis() - self.port.uptime_ms();
         let before = self.clock.offset_ms.replace(offset_ms);
-        let Some(step_ms) = before.map(|before| offset_ms - before).filter(|step| step.abs() > CLOCK_STEP_MS)
-        else {
+        let is_step = |step: &i64| step.abs() > CLOCK_STEP_MS && holds(Safeguard::EpochOnClockStep);
+        let Some(step_ms) = before.map(|before| offset_ms - before).filter(is_step) else {
             return;
         };
         tracing::warn!(step_ms, "the wall clock was set; proofs under way start over");
         self.shared.metrics.clock_stepped();
+        // What the brokers' clock showed was shown of another clock.
+        self.clock.is_proven = false;
         for phase in self.partitions.values_mut() {
             if let Phase::Live(task) = phase {
                 task.new_epoch();
+                task.want_commit();
             }
         }
     }
@@ -525,6 +566,7 @@ impl<P: Port> Worker<P> {
     fn may_speak(&mut self) -> bool {
         let lead_ms = self.port.clock_lead_ms();
         let is_ahead = lead_ms.is_some_and(|lead_ms| self.shared.clock_skew_max_ms < lead_ms);
+        let is_ahead = is_ahead && holds(Safeguard::ClockLead);
         if is_ahead != self.clock.is_ahead {
             self.clock.is_ahead = is_ahead;
             match is_ahead {
@@ -534,7 +576,7 @@ impl<P: Port> Worker<P> {
         }
         let now = self.port.now();
         let is_time = |at: Instant| CLOCK_LOOK_MS <= now.since(at).abs();
-        if is_ahead && self.clock.looked_at.is_none_or(is_time) {
+        if (is_ahead || !self.clock.is_proven) && self.clock.looked_at.is_none_or(is_time) {
             self.clock.looked_at = Some(now);
             for phase in self.partitions.values_mut() {
                 if let Phase::Live(task) = phase {
@@ -542,7 +584,14 @@ impl<P: Port> Worker<P> {
                 }
             }
         }
-        self.clock.has_committed && !is_ahead
+        (self.clock.is_proven || !holds(Safeguard::ClockSeen)) && !is_ahead
+    }
+
+    /// A commit that took so long has shown the brokers' clock: the local one leads it by at least what the port
+    /// says and at most that much more, for a process that stood still meanwhile knows no better. Rule H4.
+    fn see_clock(&mut self, took_ms: i64) {
+        let lead_ms_max = self.port.clock_lead_ms().map(|lead_ms| lead_ms + took_ms);
+        self.clock.is_proven |= lead_ms_max.is_none_or(|most| most <= self.shared.clock_skew_max_ms);
     }
 
     fn advance(&mut self) {
@@ -600,7 +649,7 @@ impl<P: Port> Worker<P> {
 
     /// Writes and commits one transaction: outputs, changelog and offsets of all tasks that changed. Rule 1.
     fn commit(&mut self) -> Result<(), Error> {
-        let began_at = self.port.now();
+        let (began_at, began_ms) = (self.port.now(), self.port.uptime_ms());
         self.writing_since = began_at;
         let nonce = format!("{:016x}", self.random.next_u64());
         let mut offsets = Vec::new();
@@ -617,21 +666,34 @@ impl<P: Port> Worker<P> {
         if offsets.is_empty() {
             return Ok(());
         }
-        let committed = self.port.send_offsets(&offsets).and_then(|()| self.port.commit());
+        let committed = self.send_offsets(&offsets).and_then(|()| self.port.commit());
         if let Err(error) = committed {
             return self.lose(nonce, offsets, error);
         }
         self.fences = 0;
+        self.see_clock(self.port.uptime_ms() - began_ms);
         self.transaction = Transaction::None;
         let took = Duration::from_millis(self.port.now().since(began_at).unsigned_abs());
         self.keep(offsets, took);
         self.begin()
     }
 
+    /// Offsets also where they are unchanged: a transaction without any is not fenced. Rule 1.
+    fn send_offsets(&mut self, offsets: &[Offsets]) -> Result<(), Error> {
+        if holds(Safeguard::OffsetsInEveryTransaction) {
+            return self.port.send_offsets(offsets);
+        }
+        let has_moved = |offsets: &&Offsets| match self.partitions.get(&offsets.partition) {
+            Some(Phase::Live(task)) => task.committed() != offsets.positions,
+            _ => false,
+        };
+        let moved: Vec<_> = offsets.iter().filter(has_moved).cloned().collect();
+        if moved.is_empty() { Ok(()) } else { self.port.send_offsets(&moved) }
+    }
+
     /// The transaction was committed: its state stays.
     fn keep(&mut self, offsets: Vec<Offsets>, took: Duration) {
         let now = self.port.now();
-        self.clock.has_committed = true;
         self.shared.metrics.committed(now, took);
         for Offsets { partition, positions, .. } in offsets {
             if let Some(Phase::Live(task)) = self.partitions.get_mut(&partition) {

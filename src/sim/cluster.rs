@@ -1,19 +1,22 @@
 //! The cluster: its logs, its clock, and what is under way in the network.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::faults::{Faults, hit};
+use super::faults::{Chaos, Faults, Script, Strike};
 use super::group::Group;
+use super::leaders::{Broker, HEARD_MS_MAX, Leadership};
 use super::log::{Entry, Log, Payload};
 use super::seeds;
 use super::transactions::{OffsetWrite, Producer, Transactions};
-use crate::runtime::port::{Answer, LogEnd, Partition, SecondOpinion, Target, Topic};
+use crate::runtime::port::{Answer, Bounds, LogEnd, Partition, SecondOpinion, Target, Topic};
+use crate::safeguard::{Safeguard, holds};
 use crate::sla::instant::Instant;
 
 /// How many lines of the trace are kept.
@@ -47,6 +50,8 @@ pub struct Shape {
     pub topics: Topic,
     /// Partitions of each topic.
     pub partitions: i32,
+    /// Number of brokers.
+    pub brokers: Broker,
     /// Heartbeats may be missing for so long.
     pub session_timeout_ms: i64,
     /// A rebalance waits so long for a member.
@@ -55,6 +60,8 @@ pub struct Shape {
     pub transaction_timeout_ms: i64,
     /// A process's clock is at most so far from the model's.
     pub skew_ms_max: i64,
+    /// Out of ten processes that start, how many have a clock that is further off.
+    pub clocks_astray: i64,
     /// Whether a port knows better than to send offsets under metadata without a member, which the
     /// coordinator would not check. Only a mutation check says no.
     pub is_member_guarded: bool,
@@ -69,6 +76,8 @@ impl Default for Shape {
             rebalance_timeout_ms: 30_000,
             transaction_timeout_ms: 10_000,
             skew_ms_max: 1_000,
+            clocks_astray: 0,
+            brokers: 1,
             is_member_guarded: true,
         }
     }
@@ -87,6 +96,8 @@ pub struct Upstream {
     pub timestamp_ms: i64,
     /// What is written.
     pub payload: Payload,
+    /// The date of the event in it, where that is in the log in time: what a horizon at or after it vouches for.
+    pub event_ms: Option<i64>,
     /// When the transaction it is written in ends, in milliseconds after [`BEGINNING`], and whether it
     /// commits; `None` where it is in no transaction.
     pub transaction: Option<(i64, bool)>,
@@ -107,6 +118,10 @@ pub(super) enum Later {
     Offsets { name: String, producer: Producer, metadata: Option<(u64, i32)>, offsets: Vec<OffsetWrite> },
     /// The leader reads its log end for a probe.
     Sample { client: u64, answer: Answer },
+    /// Another broker is asked who leads, after `broker` has answered.
+    Opinion { client: u64, answer: Answer, broker: Broker },
+    /// A follower has caught up.
+    CaughtUp { of: (TopicName, Partition) },
     /// The answer reaches the process.
     Answered { client: u64, answer: Answer },
 }
@@ -118,16 +133,29 @@ pub struct Cluster {
     pub shape: Shape,
     /// What may go wrong from now on.
     pub faults: Faults,
-    /// Calls of all ports so far.
-    pub calls: u64,
+    /// What goes wrong.
+    pub chaos: Chaos,
     /// Calls that the contract of `Port` forbids, in words; a scenario fails on any.
     pub misuses: Vec<String>,
+    /// Input partitions of which something was lost.
+    pub hurt: BTreeSet<(Topic, Partition)>,
+    /// Whether the input topics got another partition.
+    pub has_grown: bool,
+    /// Records that were readable when they were lost.
+    pub lost: Vec<(Topic, Partition, Entry)>,
     pub(super) group: Group,
     pub(super) transactions: Transactions,
     pub(super) answers: BTreeMap<u64, Vec<Answer>>,
     rng: ChaCha8Rng,
     now: Instant,
     logs: BTreeMap<(TopicName, Partition), Log>,
+    leaders: BTreeMap<(Topic, Partition), Leadership>,
+    /// How often each input topic was made.
+    made: BTreeMap<Topic, u32>,
+    /// Which process each client is of.
+    pub(super) processes: BTreeMap<u64, usize>,
+    /// By how much each process's wall clock is off.
+    clocks: BTreeMap<usize, i64>,
     agenda: BTreeMap<(Instant, u64), Later>,
     next_later: u64,
     next_client: u64,
@@ -140,19 +168,31 @@ impl Cluster {
         Cluster {
             shape,
             faults: Faults::none(),
-            calls: 0,
+            chaos: Chaos::new(seeds::rng(seed ^ 0xc4a05), None),
             misuses: Vec::new(),
+            hurt: BTreeSet::new(),
+            has_grown: false,
+            lost: Vec::new(),
             group: Group::default(),
             transactions: Transactions::default(),
             answers: BTreeMap::new(),
             rng: seeds::rng(seed),
             now: BEGINNING,
             logs: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            made: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            clocks: BTreeMap::new(),
             agenda: BTreeMap::new(),
             next_later: 0,
             next_client: 0,
             trace: VecDeque::new(),
         }
+    }
+
+    /// Lets go wrong what a script says, and nothing else.
+    pub fn follow(&mut self, seed: u64, script: Option<Script>) {
+        self.chaos = Chaos::new(seeds::rng(seed ^ 0xc4a05), script);
     }
 
     /// The true time, which no process knows.
@@ -184,6 +224,19 @@ impl Cluster {
     pub fn committed_records(&self, topic: TopicName) -> Vec<(Partition, &Entry)> {
         let logs = self.logs.iter().filter(|((name, _), _)| *name == topic);
         logs.flat_map(|((_, partition), log)| log.committed().map(|e| (*partition, e))).collect()
+    }
+
+    /// The records of an input partition that committed transactions applied, in their order.
+    pub fn applied(&self, at: (Topic, Partition)) -> &[Entry] {
+        self.group.applied(at)
+    }
+
+    /// Whether a client's state of a partition must be what is committed: it owns it, nothing is pending, and no
+    /// zombie's transaction hides the end of the changelog.
+    pub fn is_settled(&self, client: u64, partition: Partition) -> bool {
+        let changelog = self.logs.get(&(TopicName::Changelog, partition));
+        let is_readable = changelog.is_none_or(|log| log.stable_end() == log.high_watermark());
+        is_readable && self.group.owns(client, partition) && !self.transactions.hold_offsets(partition)
     }
 
     /// Number of committed records in the three output topics.
@@ -248,7 +301,9 @@ impl Cluster {
             Later::Markers { name } => self.write_markers(&name),
             Later::UpstreamEnd { of, producer, commit } => {
                 let now = self.now;
-                self.log_mut(of.0, of.1).end_transaction(producer, commit, now);
+                if self.log_mut(of.0, of.1).has_open(producer) {
+                    self.log_mut(of.0, of.1).end_transaction(producer, commit, now);
+                }
             }
             Later::EndTransaction { name, producer, commit } => {
                 let ended = self.end_transaction(&name, producer, commit);
@@ -259,37 +314,239 @@ impl Cluster {
                 self.note(|| format!("late offsets of {name}, epoch {}: {added:?}", producer.epoch));
             }
             Later::Sample { client, answer } => self.sample(client, answer),
-            Later::Answered { client, answer } => self.answers.entry(client).or_default().push(answer),
+            Later::Opinion { client, answer, broker } => self.opinion(client, answer, broker),
+            Later::CaughtUp { of } => self.log_mut(of.0, of.1).hold_watermark(false),
+            Later::Answered { client, mut answer } => {
+                if !holds(Safeguard::ClockBeforeQuestion) {
+                    let process = self.processes.get(&client).copied().unwrap_or_default();
+                    let off_ms = self.clock_ms(process);
+                    answer.asked_at = self.now.plus(off_ms);
+                }
+                self.answers.entry(client).or_default().push(answer);
+            }
         }
     }
 
-    fn append(&mut self, record: Upstream) {
+    fn append(&mut self, mut record: Upstream) {
+        record.partition = self.partition_now(&record);
         let (of, timestamp) = ((TopicName::Input(record.topic), record.partition), record.timestamp_ms);
         // Each upstream transaction has a producer id of its own, far from those of the processes.
         let producer = record.transaction.map(|_| (1 << 32) + self.next_later);
-        self.log_mut(of.0, of.1).append(record.payload, BEGINNING.plus(timestamp), producer);
+        let log = self.log_mut(of.0, of.1);
+        log.append(record.payload, BEGINNING.plus(timestamp), producer);
+        log.date_last(record.event_ms.map(|ms| BEGINNING.plus(ms)));
         if let (Some(producer), Some((end_ms, commit))) = (producer, record.transaction) {
             self.at(BEGINNING.plus(end_ms).max(self.now), Later::UpstreamEnd { of, producer, commit });
         }
     }
 
-    /// The end is read at some moment between question and answer.
+    /// Where a record goes: half of the keys go elsewhere once there are more partitions.
+    fn partition_now(&self, record: &Upstream) -> Partition {
+        let hash = crc32fast::hash(record.payload.key.as_deref().unwrap_or_default());
+        if self.has_grown && hash % 2 == 0 { self.shape.partitions - 1 } else { record.partition }
+    }
+
+    /// The dates of events that are still to be written to a partition number, and in time then.
+    pub fn events_to_come(&self, partition: Partition) -> impl Iterator<Item = Instant> {
+        self.agenda.values().filter_map(move |later| match later {
+            Later::Append(record) if record.partition == partition => {
+                record.event_ms.map(|ms| BEGINNING.plus(ms))
+            }
+            _ => None,
+        })
+    }
+
+    /// The end is read at some moment between question and answer, by whoever believes that it leads.
     fn sample(&mut self, client: u64, mut answer: Answer) {
-        let rate = self.faults.probe_error;
-        let end = match hit(&mut self.rng, rate) {
-            true => Err("the leader is not to be reached".to_owned()),
-            false => Ok(self.log_end(answer.topic, answer.partition)),
+        let at = (answer.topic, answer.partition);
+        let (rate, now, coin) = (self.faults.probe_error, self.now, self.draw(0..=1) == 0);
+        let end = self.log(TopicName::Input(at.0), at.1).leader_end();
+        let leaders = self.leaders.entry(at).or_default();
+        let asked = match leaders.deposed(now).filter(|_| coin) {
+            Some(deposed) => Some(deposed),
+            None if leaders.is_silent(now) => None,
+            None => Some((leaders.leader(), end)),
         };
-        answer.end = end;
-        let delay = self.draw(0..=400) * self.draw(0..=1);
+        let delay = self.network_ms();
+        match asked.filter(|_| !self.chaos.hits(Strike::ProbeError, rate)) {
+            None => {
+                answer.end = Err("the leader is not to be reached".to_owned());
+                self.later(delay, Later::Answered { client, answer });
+            }
+            Some((broker, (offset, leader_epoch))) => {
+                answer.end = Ok(LogEnd {
+                    offset,
+                    leader_epoch,
+                    second_opinion: SecondOpinion::None,
+                    topic_id: None,
+                    partitions: None,
+                });
+                self.later(delay, Later::Opinion { client, answer, broker });
+            }
+        }
+    }
+
+    /// How long an answer takes, mostly little.
+    fn network_ms(&mut self) -> i64 {
+        match self.draw(0..=15) {
+            0 => self.draw(0..=5_000),
+            1..8 => self.draw(0..=400),
+            _ => 0,
+        }
+    }
+
+    /// Another broker says who leads, which topic it is, and how many partitions it has.
+    fn opinion(&mut self, client: u64, mut answer: Answer, broker: Broker) {
+        let (at, now, rate) = ((answer.topic, answer.partition), self.now, self.faults.no_opinion);
+        let second_opinion = match self.shape.brokers {
+            0 | 1 => SecondOpinion::OnlyBroker,
+            _ if self.chaos.hits(Strike::NoOpinion, rate) => SecondOpinion::None,
+            brokers => {
+                let step = Broker::try_from(self.draw(1..=i64::from(brokers) - 1)).unwrap_or(1);
+                let other = (broker + step) % brokers;
+                match self.leaders.entry(at).or_default().named_by(other, now) == broker {
+                    true => SecondOpinion::Same,
+                    false => SecondOpinion::Other,
+                }
+            }
+        };
+        let (topic_id, partitions) = (Some(self.topic_id(at.0)), Some(self.shape.partitions));
+        if let Ok(end) = &mut answer.end {
+            let (offset, leader_epoch) = (end.offset, end.leader_epoch);
+            self.note(|| format!("client {client} hears from broker {broker} of {at:?}: {offset} in epoch {leader_epoch}, {second_opinion:?}"));
+        }
+        if let Ok(end) = &mut answer.end {
+            *end = LogEnd { second_opinion, topic_id, partitions, ..end.clone() };
+        }
+        let delay = self.network_ms();
         self.later(delay, Later::Answered { client, answer });
     }
 
-    fn log_end(&mut self, topic: Topic, partition: Partition) -> LogEnd {
-        let (offset, leader_epoch) = self.log(TopicName::Input(topic), partition).leader_end();
-        let partitions = Some(self.shape.partitions);
-        let second_opinion = SecondOpinion::OnlyBroker;
-        LogEnd { offset, leader_epoch, second_opinion, topic_id: None, partitions }
+    /// First offset and end of an input partition, if its leader can be asked.
+    pub fn bounds(&mut self, at: (Topic, Partition)) -> Option<Bounds> {
+        let now = self.now;
+        let is_silent = self.leaders.entry(at).or_default().is_silent(now);
+        let topic_id = Some(self.topic_id(at.0));
+        let bounds = self.log(TopicName::Input(at.0), at.1).bounds();
+        (!is_silent).then_some(Bounds { topic_id, ..bounds })
+    }
+
+    /// Whether records of an input partition can be fetched.
+    pub fn is_silent(&mut self, at: (Topic, Partition)) -> bool {
+        let now = self.now;
+        self.leaders.entry(at).or_default().is_silent(now)
+    }
+
+    /// The id of an input topic: another after it was made anew.
+    pub fn topic_id(&self, topic: Topic) -> Arc<str> {
+        Arc::from(format!("id-{topic}-{}", self.made.get(&topic).copied().unwrap_or_default()))
+    }
+
+    /// Another broker leads an input partition; where there is one broker only, it starts anew. The one before
+    /// does not know it for `deposed_ms`.
+    pub fn elect(&mut self, at: (Topic, Partition), deposed_ms: i64) {
+        let (now, brokers) = (self.now, self.shape.brokers);
+        let end = self.log(TopicName::Input(at.0), at.1).leader_end();
+        let loses_tail = brokers > 1 && self.draw(0..=1) == 0;
+        let log = self.log_mut(TopicName::Input(at.0), at.1);
+        if loses_tail {
+            log.drop_unreplicated();
+        }
+        log.move_leader();
+        if brokers > 1 {
+            let step = Broker::try_from(self.draw(1..=i64::from(brokers) - 1)).unwrap_or(1);
+            let heard_at = (0..brokers).map(|_| now.plus(self.draw(0..=HEARD_MS_MAX))).collect();
+            let leaders = self.leaders.entry(at).or_default();
+            let leader = (leaders.leader() + step) % brokers;
+            leaders.elect(leader, heard_at, end, now.plus(deposed_ms));
+            self.note(|| {
+                format!("broker {leader} leads {at:?}; the one before stands at {end:?} for {deposed_ms} ms")
+            });
+        }
+    }
+
+    /// Nobody reaches a partition's leader for so long.
+    pub fn silence(&mut self, at: (Topic, Partition), ms: i64) {
+        let until = self.now.plus(ms);
+        self.leaders.entry(at).or_default().fall_silent(until);
+        self.note(|| format!("the leader of {at:?} is not to be reached for {ms} ms"));
+    }
+
+    /// A follower falls behind for so long.
+    pub fn fall_behind(&mut self, at: (Topic, Partition), ms: i64) {
+        let of = (TopicName::Input(at.0), at.1);
+        self.log_mut(of.0, of.1).hold_watermark(true);
+        self.later(ms, Later::CaughtUp { of });
+        self.note(|| format!("a follower of {at:?} falls behind for {ms} ms"));
+    }
+
+    /// Retention removes all but the last `left` records of an input partition.
+    pub fn expire(&mut self, at: (Topic, Partition), left: i64) {
+        let log = self.log_mut(TopicName::Input(at.0), at.1);
+        let first = log.bounds().end - left;
+        let gone = log.delete_before(first);
+        let committed = self.group.offset(at).map_or(0, |committed| committed.position.offset);
+        if first > committed {
+            self.hurt.insert(at);
+        }
+        self.lose(at, gone, &format!("what lies below {first} expires"));
+    }
+
+    /// An unclean election loses the last `count` records of an input partition.
+    pub fn truncate(&mut self, at: (Topic, Partition), count: i64) {
+        let log = self.log_mut(TopicName::Input(at.0), at.1);
+        let end = log.bounds().end - count;
+        let gone = log.truncate(end);
+        self.hurt.insert(at);
+        self.lose(at, gone, &format!("all from {end} on is lost to another leader"));
+    }
+
+    /// An input topic is deleted and made again.
+    pub fn recreate(&mut self, topic: Topic) {
+        *self.made.entry(topic).or_default() += 1;
+        for partition in 0..self.shape.partitions {
+            let gone = self.log_mut(TopicName::Input(topic), partition).recreate();
+            self.hurt.insert((topic, partition));
+            self.lose((topic, partition), gone, "the topic is made anew");
+        }
+    }
+
+    /// Notes what is gone, and whether anybody can know: what went before anybody began to read, or where the log
+    /// now ends no lower than what was read, is as if it had never been written.
+    fn lose(&mut self, at: (Topic, Partition), gone: Vec<Entry>, why: &str) {
+        self.note(|| format!("{at:?}: {why}; {} records", gone.len()));
+        let end = self.log(TopicName::Input(at.0), at.1).bounds().end;
+        let is_below = |first: &Entry| first.offset < end;
+        let read = self.group.offset(at).map(|committed| committed.position.offset);
+        if read.is_some_and(|read| end < read || gone.first().is_some_and(is_below)) {
+            self.lost.extend(gone.into_iter().map(|entry| (at.0, at.1, entry)));
+        }
+    }
+
+    /// The input topics get another partition.
+    pub fn grow(&mut self) {
+        self.shape.partitions += 1;
+        self.has_grown = true;
+        self.group.partitions_changed(self.now.millis());
+        self.note(|| "the input topics have another partition".to_owned());
+    }
+
+    /// By how much a process's wall clock is off.
+    pub fn clock_ms(&self, process: usize) -> i64 {
+        self.clocks.get(&process).copied().unwrap_or_default()
+    }
+
+    /// A process's wall clock is set to be off by so much.
+    pub fn set_clock(&mut self, process: usize, off_ms: i64) {
+        self.clocks.insert(process, off_ms);
+        self.note(|| format!("the clock of process {process} is off by {off_ms} ms"));
+    }
+
+    /// A process's wall clock is as far off as a clock is that is looked after.
+    pub fn discipline_clock(&mut self, process: usize) {
+        let most = self.shape.skew_ms_max;
+        let off_ms = self.draw(-most..=most);
+        self.set_clock(process, off_ms);
     }
 
     /// A new consumer, not in the group yet.

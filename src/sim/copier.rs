@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::{Cluster, TopicName, Upstream};
-use super::faults::Faults;
+use super::faults::{Faults, Upsets};
 use super::log::{Entry, Payload};
 use super::port::SimPort;
 use super::scenario::{Process, Scenario, Setup, exactly_once};
@@ -421,6 +421,7 @@ fn upstream(setup: &Setup) -> Vec<Upstream> {
             timestamp_ms: appended_ms,
             payload: Payload { key: Some(vec![b'a' + rng.random_range(0..3)]), ..Payload::default() },
             transaction: rng.random_ratio(1, 5).then_some(ends),
+            event_ms: None,
         }
     };
     (0..60).map(|_| record()).collect()
@@ -544,7 +545,7 @@ fn a_kill_at_any_call_does_no_harm() {
         named: true,
         steps: 400,
         faults: Faults { kill_at: Some(call), ..Faults::none() },
-        upsets: 0,
+        upsets: Upsets::none(),
         ..setup(7)
     };
     for call in 1..600 {

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::cluster::Cluster;
+use super::log::Entry;
+use super::transactions::OffsetWrite;
 use crate::runtime::port::{Committed, Partition, Topic};
 
 /// What the client has for the worker, in order.
@@ -34,6 +36,7 @@ pub struct Client {
     events: VecDeque<Event>,
     unanswered: Option<Event>,
     heartbeat_ms: i64,
+    polled_ms: i64,
     frozen: bool,
     dead: bool,
 }
@@ -54,6 +57,7 @@ pub struct Group {
     rebalance_since_ms: Option<i64>,
     clients: BTreeMap<u64, Client>,
     offsets: BTreeMap<(Topic, Partition), (u64, Committed)>,
+    applied: BTreeMap<(Topic, Partition), Vec<Entry>>,
 }
 
 impl Group {
@@ -62,16 +66,32 @@ impl Group {
         generation == self.generation && self.clients.values().any(|c| c.member == Some(member))
     }
 
+    /// Whether the coordinator lets nobody else have a partition.
+    pub fn owns(&self, id: u64, partition: Partition) -> bool {
+        self.clients.get(&id).is_some_and(|client| client.owned.contains(&partition))
+    }
+
     /// The group's offset of a partition.
     pub fn offset(&self, at: (Topic, Partition)) -> Option<Committed> {
         self.offsets.get(&at).map(|(_, committed)| committed.clone())
     }
 
     /// Stores an offset; of two, the one written later to the offsets topic stands.
-    pub fn store_offset(&mut self, at: (Topic, Partition), order: u64, offset: Committed) {
-        if self.offsets.get(&at).is_none_or(|(stored, _)| *stored < order) {
-            self.offsets.insert(at, (order, offset));
+    pub fn store_offset(&mut self, order: u64, write: OffsetWrite) {
+        if self.offsets.get(&write.at).is_none_or(|(stored, _)| *stored < order) {
+            self.offsets.insert(write.at, (order, write.committed));
         }
+        self.applied.entry(write.at).or_default().extend(write.read.iter().cloned());
+    }
+
+    /// The records of a partition that committed transactions applied, in the order of the transactions.
+    pub fn applied(&self, at: (Topic, Partition)) -> &[Entry] {
+        self.applied.get(&at).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nobody is in it.
+    pub fn is_empty(&self) -> bool {
+        self.clients.values().all(|client| client.member.is_none())
     }
 
     /// Forgets all offsets, as the broker does after `offsets.retention.minutes` without members.
@@ -82,6 +102,11 @@ impl Group {
     /// A client's own half.
     pub fn client(&mut self, id: u64) -> &mut Client {
         self.clients.entry(id).or_default()
+    }
+
+    /// The members hear that there is another partition.
+    pub fn partitions_changed(&mut self, now_ms: i64) {
+        self.want_rebalance(now_ms);
     }
 
     fn want_rebalance(&mut self, now_ms: i64) {
@@ -121,7 +146,9 @@ impl Cluster {
     /// What the client's next poll finds of the group, if anything. A client that is no member and has
     /// nothing to give up joins.
     pub fn next_event(&mut self, id: u64) -> Option<Event> {
+        let now_ms = self.now().millis();
         let client = self.group.client(id);
+        client.polled_ms = now_ms;
         if client.unanswered.is_some() {
             return None;
         }
@@ -220,28 +247,29 @@ impl Cluster {
         self.group.next_member += 1;
         let member = self.group.next_member;
         let client = self.group.client(id);
-        (client.member, client.heartbeat_ms) = (Some(member), now_ms);
+        (client.member, client.heartbeat_ms, client.polled_ms) = (Some(member), now_ms, now_ms);
         client.owned.clear();
         client.held.clear();
         self.group.want_rebalance(now_ms);
         self.note(|| format!("client {id} joins as member {member}"));
     }
 
-    /// Puts out who has not been heard of for the session timeout, and who holds a rebalance up for longer
-    /// than the rebalance timeout (`max.poll.interval.ms`).
+    /// Puts out who has not been heard of for the session timeout, and who holds a rebalance up or has not
+    /// polled for longer than the rebalance timeout (`max.poll.interval.ms`): that one leaves by itself.
     fn expire_members(&mut self) {
         let now_ms = self.now().millis();
         let (session, wait) = (self.shape.session_timeout_ms, self.shape.rebalance_timeout_ms);
         let overdue = self.group.rebalance_since_ms.is_some_and(|since| now_ms - since > wait);
         let silent = |c: &Client| now_ms - c.heartbeat_ms > session;
         let gone = self.group.clients.iter().filter(|(_, c)| c.member.is_some());
-        let gone = gone.filter(|(_, c)| silent(c) || (overdue && !c.can_rejoin()));
+        let stuck = |c: &Client| !c.dead && !c.frozen && now_ms - c.polled_ms > wait;
+        let gone = gone.filter(|(_, c)| silent(c) || stuck(c) || (overdue && !c.can_rejoin()));
         for id in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.expire(id);
+            self.put_out(id);
         }
     }
 
-    fn expire(&mut self, id: u64) {
+    fn put_out(&mut self, id: u64) {
         let (now_ms, unheard) = (self.now().millis(), self.draw(0..=1) == 1);
         let client = self.group.client(id);
         client.member = None;

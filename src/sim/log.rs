@@ -48,6 +48,8 @@ impl State {
 pub struct Entry {
     /// Its offset; compaction leaves holes.
     pub offset: i64,
+    /// Tells it apart from whatever else ever had its offset.
+    pub serial: u64,
     /// The leader epoch it was appended in.
     pub leader_epoch: i32,
     /// The record timestamp.
@@ -56,22 +58,43 @@ pub struct Entry {
     pub producer: Option<u64>,
     /// What a read_committed reader makes of it.
     pub state: State,
+    /// The date of the event in it, where its producer was in time: what a horizon at or after it vouches for.
+    pub event: Option<Instant>,
     /// What was written; empty in a marker.
     pub payload: Payload,
 }
 
-/// A partition's log. Its high watermark is its end: producers are taken to use acks=all, and what is not
-/// replicated yet is not in the log yet.
+/// A partition's log. Its high watermark is its end, except while a follower holds it back: what is not
+/// replicated is shown to nobody and is no part of the end that a consumer is told.
 #[derive(Debug, Default)]
 pub struct Log {
     entries: Vec<Entry>,
+    serials: u64,
     first: i64,
     end: i64,
+    held_at: Option<i64>,
     leader_epoch: i32,
+    /// Where each leader's first record is or will be, by epoch.
+    epochs: BTreeMap<i32, i64>,
     open: BTreeMap<u64, i64>,
 }
 
 impl Log {
+    /// Ends this log and begins another in its place, as deleting a topic and making it again does. Returns
+    /// what was readable.
+    pub fn recreate(&mut self) -> Vec<Entry> {
+        let old = std::mem::take(self);
+        self.serials = old.serials;
+        let stable = old.stable_end();
+        old.entries.into_iter().filter(|e| e.offset < stable && e.state.is_readable()).collect()
+    }
+
+    /// The entries from an offset on that are not aborted and no markers, readable or not.
+    pub fn entries_from(&self, offset: i64) -> impl Iterator<Item = &Entry> {
+        let start = self.entries.partition_point(|e| e.offset < offset);
+        self.entries[start..].iter().filter(|e| !matches!(e.state, State::Aborted | State::Marker))
+    }
+
     /// Appends a record, of a transaction if it has a producer id, and returns its offset.
     pub fn append(&mut self, payload: Payload, timestamp: Instant, producer: Option<u64>) -> i64 {
         let state = if producer.is_some() { State::Open } else { State::Plain };
@@ -79,6 +102,18 @@ impl Log {
             self.open.entry(id).or_insert(self.end);
         }
         self.push(payload, timestamp, producer, state)
+    }
+
+    /// Dates what was appended last.
+    pub fn date_last(&mut self, event: Option<Instant>) {
+        if let Some(last) = self.entries.last_mut() {
+            last.event = event;
+        }
+    }
+
+    /// Whether a producer's transaction is open here.
+    pub fn has_open(&self, id: u64) -> bool {
+        self.open.contains_key(&id)
     }
 
     /// Ends a producer's transaction with a control marker, which takes an offset of its own.
@@ -92,29 +127,57 @@ impl Log {
 
     fn push(&mut self, payload: Payload, timestamp: Instant, producer: Option<u64>, state: State) -> i64 {
         let (offset, leader_epoch) = (self.end, self.leader_epoch);
-        self.entries.push(Entry { offset, leader_epoch, timestamp, producer, state, payload });
+        self.entries.push(Entry {
+            offset,
+            serial: self.serials,
+            leader_epoch,
+            timestamp,
+            producer,
+            state,
+            event: None,
+            payload,
+        });
+        self.serials += 1;
         self.end += 1;
         offset
     }
 
-    /// The last stable offset: the first record of the oldest open transaction, else the end.
+    /// What is replicated everywhere, the end that every consumer is told.
+    pub fn high_watermark(&self) -> i64 {
+        self.held_at.unwrap_or(self.end)
+    }
+
+    /// A follower falls behind, so that the high watermark stands still, or catches up.
+    pub fn hold_watermark(&mut self, is_held: bool) {
+        self.held_at = is_held.then(|| self.high_watermark());
+    }
+
+    /// The last stable offset: the first record of the oldest open transaction, else the high watermark.
     pub fn stable_end(&self) -> i64 {
-        self.open.values().copied().min().unwrap_or(self.end)
+        let end = self.high_watermark();
+        self.open.values().copied().min().map_or(end, |first| first.min(end))
     }
 
     /// First offset and end.
     pub fn bounds(&self) -> Bounds {
-        Bounds { first: self.first, end: self.end, topic_id: None }
+        Bounds { first: self.first, end: self.high_watermark(), topic_id: None }
     }
 
-    /// The end and the leader epoch, as the leader gives them to a read_uncommitted asker.
+    /// The high watermark and the leader epoch, as the leader gives them to a read_uncommitted asker.
     pub fn leader_end(&self) -> (i64, i32) {
-        (self.end, self.leader_epoch)
+        (self.high_watermark(), self.leader_epoch)
     }
 
     /// Whether a reader may stand at this offset: elsewhere the broker says OFFSET_OUT_OF_RANGE.
     pub fn holds(&self, offset: i64) -> bool {
         (self.first..=self.end).contains(&offset)
+    }
+
+    /// Whether this log is the one in which a reader came as far as this, as OffsetForLeaderEpoch tells: a
+    /// client asks so after each change of leader, and says the position is out of range where it is not.
+    pub fn continues(&self, at: Position) -> bool {
+        let next = self.epochs.range(at.leader_epoch.saturating_add(1)..).next();
+        at.leader_epoch < 0 || at.offset <= next.map_or(self.end, |(_, first)| *first)
     }
 
     /// Reads at most `max` entries from a position, read_committed, and moves it: it stops at the last
@@ -153,25 +216,41 @@ impl Log {
         self.entries = kept;
     }
 
-    /// Removes what lies below an offset, as retention and DeleteRecords do.
-    pub fn delete_before(&mut self, first: i64) {
-        self.first = self.first.max(first.min(self.end));
-        let first = self.first;
-        self.entries.retain(|e| e.offset >= first);
+    /// Removes what lies below an offset, as retention and DeleteRecords do, and returns what was readable of it.
+    pub fn delete_before(&mut self, first: i64) -> Vec<Entry> {
+        let (first, stable) = (self.first.max(first.min(self.high_watermark())), self.stable_end());
+        self.first = first;
+        let gone = self.entries.extract_if(.., |e| e.offset < first);
+        gone.filter(|e| e.offset < stable && e.state.is_readable()).collect()
     }
 
-    /// Loses everything from an offset on to a new leader, as an unclean election does.
-    pub fn truncate(&mut self, end: i64) {
-        self.end = self.end.min(end.max(self.first));
-        let end = self.end;
+    /// Loses everything from an offset on to a new leader, as an unclean election does, and returns what was
+    /// readable of it.
+    pub fn truncate(&mut self, end: i64) -> Vec<Entry> {
+        let (end, stable) = (self.end.min(end.max(self.first)), self.stable_end());
+        self.end = end;
+        self.held_at = self.held_at.map(|held| held.min(end));
+        // The broker forgets the leaders of what is gone as well.
+        self.epochs.retain(|_, first| *first < end);
+        self.open.retain(|_, first| *first < end);
+        let gone = self.entries.extract_if(.., |e| e.offset >= end);
+        let readable = gone.filter(|e| e.offset < stable && e.state.is_readable()).collect();
+        self.move_leader();
+        readable
+    }
+
+    /// Loses what was shown to nobody, as where a producer does not wait for all followers.
+    pub fn drop_unreplicated(&mut self) {
+        let end = self.high_watermark();
+        self.end = end;
         self.entries.retain(|e| e.offset < end);
         self.open.retain(|_, first| *first < end);
-        self.move_leader();
     }
 
     /// Gives the partition another leader, of the next epoch.
     pub fn move_leader(&mut self) {
         self.leader_epoch += 1;
+        self.epochs.insert(self.leader_epoch, self.end);
     }
 }
 

@@ -12,8 +12,15 @@
 //! many seeds. While one process is inside a call, the others act: so a pause or a rebalance falls between
 //! any two effects, and a thread is not needed for it.
 //!
-//! Absent: deposed leaders that still answer, a high watermark behind the log's end, `max.poll.interval.ms`
-//! outside a rebalance, and full or slow brokers.
+//! The worker's histories come in kinds (`mixes`), are looked at by `judge`, made small by `shrink` when one
+//! fails, and tried without each of the safeguards of [`crate::safeguard`] (`mutations`):
+//!
+//! ```text
+//! OVERDUE_SEED=7 cargo test --release --lib sim::mixes::late_truth_is_put_right           one seed, with its trace
+//! OVERDUE_SEEDS=1000000 cargo test --release --lib sim::mixes                             a million of each kind
+//! ```
+//!
+//! Absent: clocks that drift, a repeated EndTxn that comes after the client has gone on, and full brokers.
 
 pub mod cluster;
 #[cfg(test)]
@@ -22,8 +29,17 @@ mod copier;
 mod detector;
 pub mod faults;
 pub mod group;
+#[cfg(test)]
+mod judge;
+pub mod leaders;
 pub mod log;
+#[cfg(test)]
+mod mixes;
+#[cfg(test)]
+mod mutations;
 pub mod port;
 pub mod scenario;
 pub mod seeds;
+#[cfg(test)]
+mod shrink;
 pub mod transactions;

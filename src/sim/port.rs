@@ -1,13 +1,13 @@
 //! One process's view of the model: every call of `Port`, and the places where it can be hurt.
 
-use std::collections::BTreeMap;
-use std::rc::Weak;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use rand::RngExt;
 
 use super::cluster::{BEGINNING, Later, Shared, TopicName};
-use super::faults::{Fate, Risk, hit};
+use super::faults::{Fate, Risk};
 use super::group::Event;
 use super::log::{Entry, Headers, Payload};
 use super::transactions::{OffsetWrite, Producer};
@@ -42,15 +42,23 @@ pub struct SimPort {
     process: usize,
     client: u64,
     name: String,
-    skew_ms: i64,
     dead: bool,
     is_held: bool,
+    clock_lead_ms: Option<i64>,
     producer: Producer,
     local: Local,
     /// Records that the client has not sent to the broker yet.
-    queue: Vec<(TopicName, Partition, Payload)>,
+    queue: Vec<Queued>,
     metadata: Option<(u64, i32)>,
     reading: BTreeMap<Partition, Vec<Position>>,
+    /// Inputs whose position is not in their log, which is said once.
+    out_of_range: BTreeSet<(Topic, Partition)>,
+    /// What was handed over since `take` or `rewind` and is not committed.
+    read: BTreeMap<(Topic, Partition), Vec<Entry>>,
+    /// Offsets of the transaction that is open.
+    sent: Vec<OffsetWrite>,
+    /// Whether the broker was asked to end the last transaction.
+    has_ended: bool,
     changelogs: BTreeMap<Partition, Position>,
 }
 
@@ -59,25 +67,44 @@ impl SimPort {
     pub fn new(cluster: &Shared, others: Weak<dyn Others>, process: usize, name: String) -> SimPort {
         let mut model = cluster.borrow_mut();
         let (client, producer) = (model.new_client(), model.init_producer(&name));
-        let skew_max = model.shape.skew_ms_max;
-        let skew_ms = model.draw(-skew_max..=skew_max);
-        model.note(|| format!("process {process} starts as client {client}, clock off by {skew_ms} ms"));
+        model.note(|| format!("process {process} starts as client {client}"));
+        model.processes.insert(client, process);
+        model.discipline_clock(process);
+        if model.draw(1..=10) <= model.shape.clocks_astray {
+            let off_ms = model.draw(-20_000..=20_000);
+            model.set_clock(process, off_ms);
+        }
         SimPort {
             cluster: cluster.clone(),
             others,
             process,
             client,
             name,
-            skew_ms,
             dead: false,
             is_held: false,
+            clock_lead_ms: None,
             producer,
             local: Local::Idle,
             queue: Vec::new(),
             metadata: None,
             reading: BTreeMap::new(),
+            out_of_range: BTreeSet::new(),
+            read: BTreeMap::new(),
+            sent: Vec::new(),
+            has_ended: false,
             changelogs: BTreeMap::new(),
         }
+    }
+
+    /// How many partitions the input topics have.
+    pub fn partitions(&self) -> Partition {
+        self.cluster.borrow().shape.partitions
+    }
+
+    /// The ids of the input topics.
+    pub fn topic_ids(&self) -> Vec<String> {
+        let topics = self.topics();
+        topics.into_iter().map(|topic| self.cluster.borrow().topic_id(topic).to_string()).collect()
     }
 
     /// Names the client that this process is.
@@ -90,11 +117,9 @@ impl SimPort {
         self.alive()?;
         self.stall();
         let fate = {
-            let mut guard = self.cluster.borrow_mut();
-            let model = &mut *guard;
-            model.calls += 1;
-            let (faults, number) = (model.faults.clone(), model.calls);
-            let fate = faults.fate(model.rng(), risk, number);
+            let mut model = self.cluster.borrow_mut();
+            let faults = model.faults.clone();
+            let fate = model.chaos.fate(&faults, risk);
             if fate != Fate::Go {
                 model.note(|| format!("client {} calls {call}: {fate:?}", self.client));
             }
@@ -128,17 +153,19 @@ impl SimPort {
     /// Lets the others act before the call has its effect, sometimes for longer than a session lasts.
     fn stall(&mut self) {
         let Some(others) = self.others.upgrade() else { return };
-        let (slow, pause, pause_ms) = {
-            let mut guard = self.cluster.borrow_mut();
-            let (faults, longest) = (guard.faults.clone(), 2 * guard.shape.session_timeout_ms);
-            (hit(guard.rng(), faults.slow), hit(guard.rng(), faults.pause), guard.draw(1..=longest))
+        let stalled = {
+            let mut model = self.cluster.borrow_mut();
+            let (faults, longest) = (model.faults.clone(), 2 * model.shape.session_timeout_ms);
+            model.chaos.stall(&faults, longest)
         };
-        if pause {
-            self.cluster.borrow_mut().freeze(self.client, true);
-            others.act(self.process, Some(pause_ms));
-            self.cluster.borrow_mut().freeze(self.client, false);
-        } else if slow {
-            others.act(self.process, None);
+        match stalled {
+            Some(Some(pause_ms)) => {
+                self.cluster.borrow_mut().freeze(self.client, true);
+                others.act(self.process, Some(pause_ms));
+                self.cluster.borrow_mut().freeze(self.client, false);
+            }
+            Some(None) => others.act(self.process, None),
+            None => {}
         }
     }
 
@@ -160,16 +187,23 @@ impl SimPort {
     fn flush(&mut self, count: usize) -> Result<(), Error> {
         let batch: Vec<_> = self.queue.drain(..count.min(self.queue.len())).collect();
         let mut model = self.cluster.borrow_mut();
-        for (topic, partition, payload) in batch {
-            model.produce(&self.name, self.producer, (topic, partition), payload)?;
+        for Queued { to, payload, queued_at } in batch {
+            model.produce(&self.name, self.producer, to, payload)?;
+            if to.0 == TopicName::Changelog {
+                self.clock_lead_ms = Some(queued_at.since(model.now()));
+            }
         }
         Ok(())
     }
 
     fn end(&mut self, commit: bool) -> Result<(), Error> {
         let began = self.cluster.borrow().has_begun(&self.name, self.producer);
+        self.has_ended |= began == Ok(true);
         // A client that sent nothing asks nothing of the broker.
         match began {
+            Ok(false) if self.local == Local::Idle && self.has_ended => {
+                self.cluster.borrow_mut().end_transaction(&self.name, self.producer, commit)
+            }
             Ok(false) => Ok(()),
             Ok(true) => self.cluster.borrow_mut().end_transaction(&self.name, self.producer, commit),
             Err(error) => Err(error),
@@ -186,7 +220,7 @@ impl SimPort {
     fn write(
         &mut self,
         fate: Fate,
-        effect: impl FnOnce(&mut SimPort) -> Result<(), Error>,
+        mut effect: impl FnMut(&mut SimPort) -> Result<(), Error>,
         late: Later,
     ) -> Result<(), Error> {
         let done = match fate {
@@ -195,6 +229,7 @@ impl SimPort {
                 self.late(late);
                 Ok(())
             }
+            Fate::Repeated => effect(self).and_then(|()| effect(self)),
             _ => effect(self),
         };
         if done.is_err() {
@@ -231,12 +266,17 @@ impl SimPort {
             let (chosen, few) = (guard.rng().random_range(0..places.len()), guard.rng().random_range(1..=4));
             let (partition, topic, at) = &mut places[chosen];
             let topic = Topic::try_from(*topic).unwrap_or(Topic::MAX);
+            if guard.is_silent((topic, *partition)) {
+                continue;
+            }
             let log = guard.log(TopicName::Input(topic), *partition);
-            if !log.holds(at.offset) {
-                out_of_range = true;
+            if !log.holds(at.offset) || !log.continues(**at) {
+                // Said once; from then on the client is silent about it.
+                out_of_range |= self.out_of_range.insert((topic, *partition));
                 continue;
             }
             let entries = log.read(at, few.min(max - fetched.len()));
+            self.read.entry((topic, *partition)).or_default().extend(entries.iter().copied().cloned());
             fetched.extend(entries.into_iter().map(|e| Fetched::new(topic, *partition, e)));
         }
         (fetched, out_of_range)
@@ -262,6 +302,27 @@ impl SimPort {
         (model.group.client(self.client).metadata, model.shape.is_member_guarded)
     }
 
+    /// A partition is read from somewhere else: nothing handed over before counts.
+    fn begin_reading(&mut self, partition: Partition) {
+        self.out_of_range.retain(|(_, p)| *p != partition);
+        self.read.retain(|(_, p), _| *p != partition);
+    }
+
+    /// Offsets on their way, each with the records that it covers.
+    fn writes(&self, offsets: &Offsets) -> Vec<OffsetWrite> {
+        let write = |(topic, position): (usize, &Position)| {
+            let at = (Topic::try_from(topic).unwrap_or(Topic::MAX), offsets.partition);
+            let read = self.read.get(&at).into_iter().flatten();
+            let read: Rc<[Entry]> = read.filter(|entry| entry.offset < position.offset).cloned().collect();
+            OffsetWrite {
+                at,
+                committed: Committed { position: *position, nonce: offsets.nonce.clone() },
+                read,
+            }
+        };
+        offsets.positions.iter().enumerate().map(write).collect()
+    }
+
     fn holds(&self, partition: Partition) -> bool {
         self.cluster.borrow_mut().group.client(self.client).held.contains(&partition)
     }
@@ -279,7 +340,8 @@ impl SimPort {
 
 impl Port for SimPort {
     fn now(&self) -> Instant {
-        self.cluster.borrow().now().plus(self.skew_ms)
+        let model = self.cluster.borrow();
+        model.now().plus(model.clock_ms(self.process))
     }
 
     fn uptime_ms(&self) -> i64 {
@@ -287,7 +349,7 @@ impl Port for SimPort {
     }
 
     fn clock_lead_ms(&self) -> Option<i64> {
-        None
+        self.clock_lead_ms
     }
 
     fn hold(&mut self, is_held: bool) -> Result<(), Error> {
@@ -331,12 +393,14 @@ impl Port for SimPort {
         if !self.holds(partition) || self.reading.contains_key(&partition) {
             return self.misuse("takes what it was not given, or twice");
         }
+        self.begin_reading(partition);
         self.reading.insert(partition, from.to_vec());
         self.leave(fate, ())
     }
 
     fn rewind(&mut self, partition: Partition, to: &[Position]) -> Result<(), Error> {
         let fate = self.enter("rewind", Risk::Local)?;
+        self.begin_reading(partition);
         if self.reading.insert(partition, to.to_vec()).is_none() {
             return self.misuse("rewinds what it is not reading");
         }
@@ -367,10 +431,11 @@ impl Port for SimPort {
     fn bounds(&mut self, partition: Partition) -> Result<Vec<Bounds>, Error> {
         let fate = self.enter("bounds", Risk::Read)?;
         let topics = self.topics();
-        let bound =
-            |topic: &Topic| self.cluster.borrow_mut().log(TopicName::Input(*topic), partition).bounds();
-        let found = topics.iter().map(bound).collect();
-        self.leave(fate, found)
+        let bounds = |topic: &Topic| self.cluster.borrow_mut().bounds((*topic, partition));
+        match topics.iter().map(bounds).collect() {
+            Some(found) => self.leave(fate, found),
+            None => Err(Error::NotYet("a leader is not to be reached".to_owned())),
+        }
     }
 
     fn changelog_open(&mut self, partition: Partition) -> Result<i64, Error> {
@@ -416,7 +481,8 @@ impl Port for SimPort {
         if is_guarded && metadata.is_none() {
             return Err(Error::NotYet("not a member of the group".to_owned()));
         }
-        self.local = Local::Open;
+        (self.local, self.has_ended) = (Local::Open, false);
+        self.sent.clear();
         self.leave(fate, ())
     }
 
@@ -437,7 +503,8 @@ impl Port for SimPort {
             Local::Open => {}
         }
         let partition = self.partition_of(record.target, record.key);
-        self.queue.push((record.target.into(), partition, Payload::from(record)));
+        let (to, queued_at) = ((record.target.into(), partition), self.now());
+        self.queue.push(Queued { to, payload: Payload::from(record), queued_at });
         // The client sends in the background, so part of a transaction may be in the logs at any moment.
         let sent = self.cluster.borrow_mut().rng().random_range(0..=self.queue.len());
         if let Err(error) = self.flush(sent) {
@@ -455,7 +522,8 @@ impl Port for SimPort {
             Local::Open => {}
         }
         let (name, producer, metadata) = (self.name.clone(), self.producer, self.metadata);
-        let offsets: Vec<OffsetWrite> = offsets.iter().flat_map(writes).collect();
+        let offsets: Vec<OffsetWrite> = offsets.iter().flat_map(|o| self.writes(o)).collect();
+        self.sent.clone_from(&offsets);
         let late = Later::Offsets { name, producer, metadata, offsets: offsets.clone() };
         let effect = |port: &mut SimPort| {
             port.cluster.borrow_mut().add_offsets(&port.name, producer, metadata, &offsets)
@@ -478,6 +546,10 @@ impl Port for SimPort {
         let ended = |port: &mut SimPort| {
             port.end(true)?;
             port.local = Local::Idle;
+            for write in std::mem::take(&mut port.sent) {
+                let read = port.read.entry(write.at).or_default();
+                read.retain(|entry| entry.offset >= write.committed.position.offset);
+            }
             Ok(())
         };
         self.write(fate, ended, late)
@@ -538,11 +610,12 @@ pub fn killed() -> Error {
     Error::Fatal("killed".to_owned())
 }
 
-fn writes(offsets: &Offsets) -> impl Iterator<Item = OffsetWrite> {
-    offsets.positions.iter().enumerate().map(|(topic, position)| {
-        let at = (Topic::try_from(topic).unwrap_or(Topic::MAX), offsets.partition);
-        (at, Committed { position: *position, nonce: offsets.nonce.clone() })
-    })
+/// A record that the client has not sent yet.
+struct Queued {
+    to: (TopicName, Partition),
+    payload: Payload,
+    /// By the process's own clock.
+    queued_at: Instant,
 }
 
 /// A record on its way from the log to a sink.
@@ -641,7 +714,7 @@ mod tests {
         joined(&cluster, &mut port);
         assert_eq!(port.begin(), Ok(()));
         assert_eq!(port.send_offsets(&offsets()), Ok(()));
-        cluster.borrow_mut().advance(60_000);
+        cluster.borrow_mut().advance(20_000);
         assert!(matches!(port.commit(), Err(Error::Fenced(_))));
         assert_eq!(port.reinit(), Ok(()));
         assert_eq!(port.begin(), Ok(()));
@@ -707,7 +780,7 @@ mod tests {
                 now,
                 Some(ticket),
             );
-            cluster.borrow_mut().advance(2_000);
+            cluster.borrow_mut().advance(12_000);
             let mut answers: Vec<Answer> = Vec::new();
             port.answers(&mut |answer| answers.push(answer));
             let ends: Vec<_> =

@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use super::cluster::{Cluster, Shape, Shared, TopicName, Upstream};
-use super::faults::{Faults, hit};
+use super::faults::{Faults, Script, Strike, Upset, Upsets, hit};
 use super::port::{Others, SimPort};
+use super::seeds;
 use crate::runtime::port::Error;
 
 /// Calls inside calls: how deep one process may act while another is inside a call.
@@ -19,6 +20,11 @@ const STILL_ROUNDS: u32 = 60;
 pub trait Process {
     /// One step of its loop, without blocking.
     fn turn(&mut self) -> Result<(), Error>;
+
+    /// Looks at it after a turn that went well: what it claims to know and to hold.
+    fn watch(&mut self, _client: u64, _cluster: &mut Cluster) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// One history: the cluster, the processes, and how rough it gets.
@@ -36,10 +42,14 @@ pub struct Setup {
     pub steps: u32,
     /// What goes wrong in the rough phase.
     pub faults: Faults,
-    /// Kills, graceful ends, restarts and pauses between turns, out of ten thousand steps.
-    pub upsets: u32,
-    /// Compactions of the changelog, out of ten thousand steps.
-    pub compactions: u32,
+    /// What goes wrong between turns.
+    pub upsets: Upsets,
+    /// What goes wrong instead, at calls and between turns, where a history is told again.
+    pub script: Option<Script>,
+    /// Whether two processes each have one name.
+    pub are_twins: bool,
+    /// Parts of errors with which a process may end.
+    pub may_end: &'static [&'static str],
     /// Longest jump of time in one step of the rough phase, in milliseconds.
     pub jump_ms_max: i64,
     /// What upstream producers write, and when.
@@ -63,8 +73,14 @@ impl Setup {
             named: model.draw(0..=3) > 0,
             steps: 700,
             faults: Faults::drawn(model.rng()),
-            upsets: u32::try_from(model.draw(0..=300)).unwrap_or_default(),
-            compactions: 100,
+            upsets: Upsets {
+                processes: u32::try_from(model.draw(0..=300)).unwrap_or_default(),
+                compactions: 100,
+                ..Upsets::none()
+            },
+            script: None,
+            are_twins: false,
+            may_end: &[],
             jump_ms_max: [200, 3_000, 20_000][usize::try_from(model.draw(0..=2)).unwrap_or_default()],
             upstream: Vec::new(),
             quiet_ms: 60_000,
@@ -84,6 +100,7 @@ impl<W: Process + 'static> Scenario<W> {
     pub fn new(setup: Setup, make: impl FnMut(SimPort) -> W + 'static) -> Scenario<W> {
         let mut cluster = Cluster::new(setup.seed, setup.shape.clone());
         cluster.faults = setup.faults.clone();
+        cluster.follow(setup.seed, setup.script.clone());
         cluster.schedule(setup.upstream.iter().cloned());
         let world = Rc::new_cyclic(|own| World {
             own: own.clone(),
@@ -93,6 +110,7 @@ impl<W: Process + 'static> Scenario<W> {
             steps_left: Cell::new(setup.steps),
             depth: Cell::new(0),
             starts: Cell::new(0),
+            is_quiet: Cell::new(false),
             crash: RefCell::new(None),
             setup,
         });
@@ -100,14 +118,10 @@ impl<W: Process + 'static> Scenario<W> {
     }
 
     /// Runs the rough phase, then the quiet one: no more faults, all processes alive, time past
-    /// everything that is due; then looks at what is there. The error says what went wrong. A seed that
-    /// was asked for by `OVERDUE_SEED` prints its trace with it.
+    /// everything that is due; then looks at what is there. The error says what went wrong.
     pub fn judge<T>(&self, look: impl FnOnce(&Cluster) -> Result<T, String>) -> Result<T, String> {
         let ran = self.world.rough().and_then(|()| self.world.quiet());
         let outcome = ran.and_then(|()| look(&self.cluster().borrow()));
-        if outcome.is_err() && std::env::var_os("OVERDUE_SEED").is_some() {
-            eprintln!("{}", self.cluster().borrow().trace());
-        }
         outcome
     }
 
@@ -125,6 +139,7 @@ impl<W: Process + 'static> Scenario<W> {
 impl<W: Process + 'static> Drop for Scenario<W> {
     fn drop(&mut self) {
         if std::thread::panicking()
+            && seeds::is_one()
             && let Ok(cluster) = self.world.cluster.try_borrow()
         {
             eprintln!("{}", cluster.trace());
@@ -135,11 +150,12 @@ impl<W: Process + 'static> Drop for Scenario<W> {
 struct Slot<W> {
     process: RefCell<Option<W>>,
     client: Cell<u64>,
+    hangs: Cell<bool>,
 }
 
 impl<W> Default for Slot<W> {
     fn default() -> Slot<W> {
-        Slot { process: RefCell::new(None), client: Cell::new(0) }
+        Slot { process: RefCell::new(None), client: Cell::new(0), hangs: Cell::new(false) }
     }
 }
 
@@ -152,6 +168,7 @@ struct World<W: Process + 'static> {
     steps_left: Cell<u32>,
     depth: Cell<u32>,
     starts: Cell<u64>,
+    is_quiet: Cell<bool>,
     crash: RefCell<Option<String>>,
 }
 
@@ -167,13 +184,18 @@ impl<W: Process + 'static> World<W> {
     /// One step of anybody.
     fn step(&self) {
         self.steps_left.set(self.steps_left.get().saturating_sub(1));
-        let (upsets, compactions) = (self.setup.upsets, self.setup.compactions);
-        match () {
-            () if self.hit(compactions) => self.cluster.borrow_mut().compact(),
-            () if self.hit(upsets) => self.upset(),
-            () if self.hit(3_000) => self.pass_time(),
-            () => self.turn(self.pick()),
+        match self.upset() {
+            Some(upset) => self.carry_out(upset),
+            None if self.hit(3_000) => self.pass_time(),
+            None => self.turn(self.pick()),
         }
+    }
+
+    fn upset(&self) -> Option<Upset> {
+        let mut cluster = self.cluster.borrow_mut();
+        let world = (self.slots.len(), cluster.shape.topics, cluster.shape.partitions);
+        let strike = cluster.chaos.strike(|rng| self.setup.upsets.draw(rng, world).map(Strike::Upset));
+        if let Some(Strike::Upset(upset)) = strike { Some(upset) } else { None }
     }
 
     fn hit(&self, rate: u32) -> bool {
@@ -196,19 +218,70 @@ impl<W: Process + 'static> World<W> {
         self.cluster.borrow_mut().advance(ms);
     }
 
+    fn carry_out(&self, upset: Upset) {
+        let mut cluster = self.cluster.borrow_mut();
+        let (topics, partitions) = (cluster.shape.topics, cluster.shape.partitions);
+        let exists = |topic, partition| topic < topics && partition < partitions;
+        match upset {
+            Upset::Compact => cluster.compact(),
+            Upset::Elect(t, p, ms) if exists(t, p) => cluster.elect((t, p), ms),
+            Upset::Silence(t, p, ms) if exists(t, p) => cluster.silence((t, p), ms),
+            Upset::FallBehind(t, p, ms) if exists(t, p) => cluster.fall_behind((t, p), ms),
+            Upset::Expire(t, p, left) if exists(t, p) => cluster.expire((t, p), left),
+            Upset::Truncate(t, p, count) if exists(t, p) => cluster.truncate((t, p), count),
+            Upset::Recreate(t) if exists(t, 0) => cluster.recreate(t),
+            Upset::Grow => cluster.grow(),
+            Upset::SetClock(process, ms) => {
+                let off_ms = cluster.clock_ms(process) + ms;
+                cluster.set_clock(process, off_ms);
+            }
+            Upset::Outage => {
+                drop(cluster);
+                self.outage();
+            }
+            Upset::Kill(index) | Upset::End(index) | Upset::Freeze(index) | Upset::Hang(index) => {
+                drop(cluster);
+                self.upset_process(index, upset);
+            }
+            _ => {}
+        }
+    }
+
     /// Kills a process between turns, ends it well, or stops it for a while.
-    fn upset(&self) {
-        let (slot, kind) = (&self.slots[self.pick()], self.draw(0..=3));
+    fn upset_process(&self, index: usize, upset: Upset) {
+        let Some(slot) = self.slots.get(index) else { return };
         let Ok(mut process) = slot.process.try_borrow_mut() else { return };
         let (client, frozen) = (slot.client.get(), self.cluster.borrow().is_frozen(slot.client.get()));
-        match kind {
+        match upset {
             _ if process.is_none() => {}
-            0 | 1 if !frozen => self.cluster.borrow_mut().freeze(client, true),
-            2 => drop(process.take()),
+            Upset::Freeze(_) if !frozen => self.cluster.borrow_mut().freeze(client, true),
+            Upset::Hang(_) if !frozen => {
+                slot.hangs.set(true);
+                self.cluster.borrow_mut().note(|| format!("client {client} does not come round"));
+            }
+            Upset::End(_) => drop(process.take()),
             _ => {
                 self.cluster.borrow_mut().kill(client);
                 drop(process.take());
             }
+        }
+    }
+
+    /// Nobody is there until the transactions have timed out and the group's offsets have expired.
+    fn outage(&self) {
+        if self.slots.iter().any(|slot| slot.process.try_borrow_mut().is_err()) {
+            return;
+        }
+        for index in 0..self.slots.len() {
+            self.upset_process(index, Upset::Kill(index));
+        }
+        let mut cluster = self.cluster.borrow_mut();
+        let away_ms = cluster.shape.session_timeout_ms + cluster.shape.transaction_timeout_ms + 15_000;
+        for _ in 0..3 {
+            cluster.advance(away_ms);
+        }
+        if cluster.unfinished_transactions().is_empty() {
+            cluster.expire_offsets();
         }
     }
 
@@ -222,10 +295,20 @@ impl<W: Process + 'static> World<W> {
             }
             return;
         }
+        if slot.hangs.get() {
+            slot.hangs.set(self.draw(0..=15) != 0);
+            return;
+        }
         match process.as_mut() {
+            None if self.is_told_apart(index) => {}
             None => *process = self.start(index),
             Some(running) => {
-                if let Err(error) = running.turn() {
+                let turned = running.turn();
+                if turned.is_ok() {
+                    let watched = running.watch(slot.client.get(), &mut self.cluster.borrow_mut());
+                    watched.unwrap_or_else(|reason| self.fail(format!("process {index}: {reason}")));
+                }
+                if let Err(error) = turned {
                     self.ended(index, &error);
                     *process = None;
                 }
@@ -233,10 +316,22 @@ impl<W: Process + 'static> World<W> {
         }
     }
 
+    /// Whether an operator has read what a process said that ended, and leaves its name to the other.
+    fn is_told_apart(&self, index: usize) -> bool {
+        let twin = self.slots.get(index ^ 1).filter(|_| self.setup.are_twins && self.is_quiet.get());
+        twin.is_some_and(|twin| twin.process.try_borrow().is_ok_and(|process| process.is_some()))
+    }
+
     fn start(&self, index: usize) -> Option<W> {
+        // The changelog has the partitions that the input topics had: nobody starts on them again.
+        if self.cluster.borrow().has_grown {
+            return None;
+        }
         let mut make = self.make.try_borrow_mut().ok()?;
         self.starts.set(self.starts.get() + 1);
+        self.slots[index].hangs.set(false);
         let name = match self.setup.named {
+            true if self.setup.are_twins => format!("overdue-{}", index / 2),
             true => format!("overdue-{index}"),
             false => format!("overdue-{index}-{}", self.starts.get()),
         };
@@ -246,13 +341,18 @@ impl<W: Process + 'static> World<W> {
         Some(make(port))
     }
 
-    /// A process may only end because it was killed.
+    /// A process may only end because it was killed, or for what its setup allows.
     fn ended(&self, index: usize, error: &Error) {
-        if *error != super::port::killed() {
-            let reason = format!("process {index} stopped: {error}");
-            self.cluster.borrow_mut().note(|| reason.clone());
-            self.crash.borrow_mut().get_or_insert(reason);
+        let (is_killed, text) = (*error == super::port::killed(), error.to_string());
+        self.cluster.borrow_mut().note(|| format!("process {index} ends: {text}"));
+        if !is_killed && !self.setup.may_end.iter().any(|part| text.contains(part)) {
+            self.fail(format!("process {index} stopped: {text}"));
         }
+    }
+
+    fn fail(&self, reason: String) {
+        self.cluster.borrow_mut().note(|| reason.clone());
+        self.crash.borrow_mut().get_or_insert(reason);
     }
 
     fn sound(&self) -> Result<(), String> {
@@ -277,9 +377,14 @@ impl<W: Process + 'static> World<W> {
     }
 
     fn calm_down(&self) {
+        self.is_quiet.set(true);
+        self.slots.iter().for_each(|slot| slot.hangs.set(false));
         let mut cluster = self.cluster.borrow_mut();
         cluster.faults = Faults::none();
+        cluster.chaos.end();
+        cluster.shape.clocks_astray = 0;
         cluster.note(|| "it becomes quiet".to_owned());
+        (0..self.slots.len()).for_each(|process| cluster.discipline_clock(process));
         for slot in self.slots.iter().filter(|slot| cluster.is_frozen(slot.client.get())).collect::<Vec<_>>()
         {
             cluster.freeze(slot.client.get(), false);

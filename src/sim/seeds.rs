@@ -25,6 +25,11 @@ pub fn breaking(count: u64, claim: impl Fn(u64) -> Result<(), String>) -> Option
     (0..count).find_map(|seed| claim(seed).err().map(|reason| (seed, reason)))
 }
 
+/// Whether one seed was asked for, whose trace is then worth printing.
+pub fn is_one() -> bool {
+    std::env::var_os("OVERDUE_SEED").is_some()
+}
+
 fn chosen(count: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match (number("OVERDUE_SEED"), number("OVERDUE_SEEDS")) {

@@ -4,9 +4,10 @@
 //! librdkafka speaks to it: an EndTxn that comes late ends whatever transaction of that epoch runs then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::cluster::{Cluster, Later, TopicName};
-use super::log::Payload;
+use super::log::{Entry, Payload};
 use crate::runtime::port::{Committed, Error, Partition, Topic};
 
 /// A producer as brokers know it. The epoch is bumped by each initialisation and by a time-out.
@@ -22,13 +23,22 @@ pub struct Producer {
 /// written: its records hold the last stable offset and its offsets are pending until they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Empty,
+    Empty { committed: Option<bool> },
     Ongoing,
     Prepared { commit: bool },
 }
 
-/// Offsets of one partition of one topic on their way into the group.
-pub type OffsetWrite = ((Topic, Partition), Committed);
+/// An offset of one partition of one topic on its way into the group.
+#[derive(Debug, Clone)]
+pub struct OffsetWrite {
+    /// Which.
+    pub at: (Topic, Partition),
+    /// The offset and its nonce.
+    pub committed: Committed,
+    /// The records that it says are applied: what the process was handed since it took or rewound the
+    /// partition. No broker knows these; they are for the judge.
+    pub read: Rc<[Entry]>,
+}
 
 #[derive(Debug)]
 struct Transactional {
@@ -51,13 +61,13 @@ impl Transactions {
     /// Whether an unfinished transaction holds offsets of this partition: UNSTABLE_OFFSET_COMMIT to
     /// whoever fetches them with require_stable.
     pub fn hold_offsets(&self, partition: Partition) -> bool {
-        let held = |t: &Transactional| t.offsets.iter().any(|(_, ((_, p), _))| *p == partition);
+        let held = |t: &Transactional| t.offsets.iter().any(|(_, write)| write.at.1 == partition);
         self.by_name.values().any(held)
     }
 
     /// Names of the transactions that have not ended.
     pub fn unfinished(&self) -> Vec<String> {
-        let open = self.by_name.iter().filter(|(_, t)| t.state != State::Empty);
+        let open = self.by_name.iter().filter(|(_, t)| !t.state.is_empty());
         open.map(|(name, _)| name.clone()).collect()
     }
 }
@@ -114,7 +124,9 @@ impl Cluster {
         for write in offsets {
             self.transactions.next_write += 1;
             let order = self.transactions.next_write;
-            self.transactional(name).offsets.push((order, write.clone()));
+            let pending = &mut self.transactional(name).offsets;
+            pending.retain(|(_, earlier)| earlier.at != write.at);
+            pending.push((order, write.clone()));
         }
         Ok(())
     }
@@ -131,7 +143,9 @@ impl Cluster {
         self.check_epoch(name, producer)?;
         match self.transactional(name).state {
             State::Ongoing => self.add_offsets(name, producer, metadata, offsets),
-            State::Empty | State::Prepared { .. } => Err(Error::Transaction("INVALID_TXN_STATE".to_owned())),
+            State::Empty { .. } | State::Prepared { .. } => {
+                Err(Error::Transaction("INVALID_TXN_STATE".to_owned()))
+            }
         }
     }
 
@@ -143,7 +157,8 @@ impl Cluster {
             State::Ongoing => own.state = State::Prepared { commit },
             // A repeated EndTxn of the same kind is answered as the first was.
             State::Prepared { commit: decided } if decided == commit => return Ok(()),
-            State::Empty | State::Prepared { .. } => {
+            State::Empty { committed: Some(decided) } if decided == commit => return Ok(()),
+            State::Empty { .. } | State::Prepared { .. } => {
                 return Err(Error::Transaction("INVALID_TXN_STATE".to_owned()));
             }
         }
@@ -179,14 +194,14 @@ impl Cluster {
         let now = self.now();
         let Some(own) = self.transactions.by_name.get_mut(name) else { return };
         let State::Prepared { commit } = own.state else { return };
-        own.state = State::Empty;
+        own.state = State::Empty { committed: Some(commit) };
         let (id, logs, offsets) =
             (own.producer.id, std::mem::take(&mut own.logs), std::mem::take(&mut own.offsets));
         for (topic, partition) in logs {
             self.log_mut(topic, partition).end_transaction(id, commit, now);
         }
         if commit {
-            offsets.into_iter().for_each(|(order, (at, offset))| self.group.store_offset(at, order, offset));
+            offsets.into_iter().for_each(|(order, write)| self.group.store_offset(order, write));
         }
     }
 
@@ -197,7 +212,7 @@ impl Cluster {
         self.write_markers(name);
         let started_ms = self.now().millis();
         let own = self.transactional(name);
-        if own.state == State::Empty {
+        if own.state.is_empty() {
             (own.state, own.started_ms) = (State::Ongoing, started_ms);
         }
         Ok(())
@@ -225,9 +240,15 @@ impl Cluster {
     }
 }
 
+impl State {
+    fn is_empty(self) -> bool {
+        matches!(self, State::Empty { .. })
+    }
+}
+
 impl Transactional {
     fn new(producer: Producer) -> Transactional {
         let (logs, offsets) = (BTreeSet::new(), Vec::new());
-        Transactional { producer, state: State::Empty, started_ms: 0, logs, offsets }
+        Transactional { producer, state: State::Empty { committed: None }, started_ms: 0, logs, offsets }
     }
 }

@@ -10,6 +10,7 @@ use super::instant::Instant;
 use super::policy::Rules;
 use super::store::{Lead, OpenClock, OpenState, RejectedAt, Spoken, Store};
 use super::timeline::{Clock, Context, Gap, Step, Timeline, derive};
+use crate::safeguard::{Safeguard, holds};
 
 /// Limits and windows of the engine.
 #[derive(Debug, Clone, Copy)]
@@ -141,6 +142,11 @@ impl Engine {
         &self.rules
     }
 
+    /// The horizon up to which it has spoken in this epoch. Rule H1.
+    pub fn spoken_until(&self) -> Option<Instant> {
+        self.horizon
+    }
+
     /// A new epoch: nothing is known any more. Rule H4.
     pub fn forget_horizon(&mut self) {
         self.horizon = None;
@@ -168,7 +174,7 @@ impl Engine {
             lead.fill_chunk(bytes);
         }
         lead.touched_at = lead.touched_at.max(arrival.at);
-        if is_late && added != Added::Duplicate {
+        if is_late && added != Added::Duplicate && holds(Safeguard::WaitAfterLateFact) {
             lead.wait_until = lead.wait_until.max(Some(arrival.at));
         }
         self.store.mark_unplanned(slot);
@@ -219,7 +225,7 @@ impl Engine {
             let merged_at = if has_merge { self.timeline(slot).course.merged_at() } else { base_merged };
             let lead = self.store.note(slot);
             lead.merged_at = merged_at;
-            if lead.wait_until.is_some() {
+            if lead.wait_until.is_some() && holds(Safeguard::WaitAfterRestore) {
                 lead.wait_until = Some(now);
             }
         }
@@ -542,7 +548,8 @@ fn stale(lead: &Lead, timeline: &Timeline, horizon: Instant) -> Vec<usize> {
     let key = |clock: &Clock, step, date| (clock.started_at, clock.name, step, date);
     let reached = || steps(lead, timeline).filter(|(date, ..)| *date <= horizon);
     // What was spoken of later dates is not judged now: another process's clock may have been ahead.
-    let is_judged = |spoken: &Spoken| spoken.stands && spoken.date <= horizon;
+    let is_reached = |spoken: &Spoken| spoken.date <= horizon || !holds(Safeguard::RetractionWaits);
+    let is_judged = |spoken: &Spoken| spoken.stands && is_reached(spoken);
     let standing = lead.spoken.iter().enumerate().filter(|(_, spoken)| is_judged(spoken));
     if lead.spoken.len() <= SPOKEN_FEW {
         let is_there = |spoken: &Spoken| reached().any(|(date, step, c)| key(c, step, date) == spoken.key());

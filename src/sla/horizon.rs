@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::instant::Instant;
+use crate::safeguard::{Safeguard, holds};
 
 /// How far one partition number is known, over all its input topics, within one epoch.
 ///
@@ -93,8 +94,10 @@ impl Horizon {
 
     /// Every fact dated at or before this is known, if anything is. Rule H2.
     pub fn known_until(&self) -> Option<Instant> {
-        let read_at = self.inputs.iter().map(|input| input.read_at).min()?;
-        (read_at != Instant::MIN).then(|| read_at.minus(self.grace_ms))
+        let read_at = self.inputs.iter().map(|input| input.read_at);
+        let read_at = if holds(Safeguard::MinimumOverInputs) { read_at.min()? } else { read_at.max()? };
+        let grace_ms = if holds(Safeguard::Grace) { self.grace_ms } else { 0 };
+        (read_at != Instant::MIN).then(|| read_at.minus(grace_ms))
     }
 
     /// Everything below `position` of this input is applied, the last of it written under this leader epoch.
@@ -117,6 +120,12 @@ impl Horizon {
     pub fn asked(&mut self, ticket: u64, now: Instant) {
         let floors = self.inputs.iter().map(|input| input.position.max(input.end_max)).collect();
         self.asked.push_back(Asked { ticket, sent_at: now, open: self.inputs.len(), floors });
+    }
+
+    /// Whether an answer is awaited. An end that was named and is not reached may have been lost since, which only
+    /// asking again shows. Rule H6.
+    pub fn is_awaiting(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// Whether an answer is awaited, or the end that one named has not been reached.
@@ -149,14 +158,17 @@ impl Horizon {
         let (Some(input), Some(known)) = (self.inputs.get_mut(usize::from(topic)), floor) else {
             return Ok(());
         };
-        if leader_epoch >= 0 && leader_epoch < input.leader_epoch_max {
+        if leader_epoch >= 0 && leader_epoch < input.leader_epoch_max && holds(Safeguard::LeaderEpoch) {
             return Err(Refusal::OldLeader { epoch: leader_epoch, known: input.leader_epoch_max });
         }
-        if end < known {
+        if end < known && holds(Safeguard::EndNotBelowKnown) {
             return Err(Refusal::LogLost { end, known });
         }
         input.leader_epoch_max = input.leader_epoch_max.max(leader_epoch);
         input.end_max = input.end_max.max(end);
+        if !holds(Safeguard::ProbesInOrder) {
+            input.unreached.clear();
+        }
         input.unreached.push_back(Probe { asked_at, end });
         input.settle();
         Ok(())
@@ -178,7 +190,8 @@ impl Horizon {
 impl Input {
     /// Takes the probes whose end has been reached, oldest first.
     fn settle(&mut self) {
-        while let Some(probe) = self.unreached.front().filter(|probe| probe.end <= self.position) {
+        let is_reached = |probe: &&Probe| probe.end <= self.position || !holds(Safeguard::ProbeReached);
+        while let Some(probe) = self.unreached.front().filter(is_reached) {
             self.read_at = self.read_at.max(probe.asked_at);
             self.unreached.pop_front();
         }
