@@ -343,7 +343,7 @@ impl Cluster {
     /// Where a record goes: half of the keys go elsewhere once there are more partitions.
     fn partition_now(&self, record: &Upstream) -> Partition {
         let hash = crc32fast::hash(record.payload.key.as_deref().unwrap_or_default());
-        if self.has_grown && hash % 2 == 0 { self.shape.partitions - 1 } else { record.partition }
+        if self.has_grown && hash.is_multiple_of(2) { self.shape.partitions - 1 } else { record.partition }
     }
 
     /// The dates of events that are still to be written to a partition number, and in time then.

@@ -121,8 +121,7 @@ impl<W: Process + 'static> Scenario<W> {
     /// everything that is due; then looks at what is there. The error says what went wrong.
     pub fn judge<T>(&self, look: impl FnOnce(&Cluster) -> Result<T, String>) -> Result<T, String> {
         let ran = self.world.rough().and_then(|()| self.world.quiet());
-        let outcome = ran.and_then(|()| look(&self.cluster().borrow()));
-        outcome
+        ran.and_then(|()| look(&self.cluster().borrow()))
     }
 
     /// The cluster, to be looked at.
