@@ -44,6 +44,8 @@ pub enum Safeguard {
     LeaderEpoch,
     /// Another broker has to name the same leader. Rule H2.
     SecondOpinion,
+    /// After that the leader has to answer again, in the same epoch. Rule H2.
+    SameEpochAfterwards,
     /// A topic that was made anew is another log. Rules H2 and H6.
     TopicId,
     /// A topic that has grown proves nothing. Rule H2.
@@ -72,7 +74,7 @@ pub enum Safeguard {
 
 impl Safeguard {
     /// All of them.
-    pub const ALL: [Safeguard; 31] = [
+    pub const ALL: [Safeguard; 32] = [
         Safeguard::OffsetsInEveryTransaction,
         Safeguard::StableOffsetFirst,
         Safeguard::ChangelogToItsEnd,
@@ -92,6 +94,7 @@ impl Safeguard {
         Safeguard::EndNotBelowKnown,
         Safeguard::LeaderEpoch,
         Safeguard::SecondOpinion,
+        Safeguard::SameEpochAfterwards,
         Safeguard::TopicId,
         Safeguard::PartitionCount,
         Safeguard::ProbesInOrder,

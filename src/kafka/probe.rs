@@ -12,7 +12,7 @@ use super::lookup::Lookup;
 use super::trouble::Trouble;
 use super::witness::{Epochs, Leaders, Opinion, Place, Witness};
 use super::{KafkaSettings, PROBE_TIMEOUT, error};
-use crate::runtime::port::{Answer, Error, LogEnd, Partition};
+use crate::runtime::port::{Answer, Error, LogEnd, Partition, SecondOpinion};
 use crate::sla::instant::Instant as Clock;
 
 /// How long leaders are asked one by one after a question to all of them failed.
@@ -227,7 +227,8 @@ impl Prober {
 
     /// Asks for the second opinion and answers for each place. Nobody listens while the worker ends.
     fn tell(&self, ticket: u64, asked: &Asked) {
-        let opinions = self.witness.opinions(&self.lookup, &asked.epochs);
+        let mut opinions = self.witness.opinions(&self.lookup, &asked.epochs);
+        self.confirm(&asked.epochs, &mut opinions);
         for (place, end) in &asked.ends {
             let opinion = opinions.get(place).unwrap_or(&Opinion::NONE);
             let answer = Answer {
@@ -245,6 +246,26 @@ impl Prober {
             };
             if self.answered.send(answer).is_err() {
                 return;
+            }
+        }
+    }
+
+    /// Asks those again whom another broker named: a leader that was deposed when it answered, and was elected
+    /// again before the other broker was asked, has a later epoch now. It cannot have it and not know, for it
+    /// had to follow the leader between before it could be elected.
+    fn confirm(&self, epochs: &Epochs, opinions: &mut BTreeMap<Place, Opinion>) {
+        let named: Vec<Place> = opinions
+            .iter()
+            .filter(|(_, opinion)| opinion.second == SecondOpinion::Same)
+            .map(|(p, _)| *p)
+            .collect();
+        if named.is_empty() {
+            return;
+        }
+        let again = self.ask(&named).map(|asked| asked.epochs).unwrap_or_default();
+        for place in named.iter().filter(|place| again.get(place) != epochs.get(place)) {
+            if let Some(opinion) = opinions.get_mut(place) {
+                opinion.second = SecondOpinion::Other;
             }
         }
     }

@@ -612,6 +612,13 @@ impl Task {
         }
     }
 
+    /// The wall clock was set: what was proven by it is not, and nobody waits for the old one. Rule H4.
+    pub fn clock_was_set(&mut self, now: Instant) {
+        self.new_epoch();
+        self.engine.store_mut().shorten_waits(now);
+        self.wants_commit = true;
+    }
+
     /// Evidence ends here. Rule H4.
     pub fn new_epoch(&mut self) {
         self.horizon.new_epoch(self.readings.iter().map(|reading| reading.position.offset));

@@ -543,7 +543,8 @@ impl<P: Port> Worker<P> {
 
     /// Ends all evidence where the wall clock was set since the last turn. Rule H4.
     fn watch_clock(&mut self) {
-        let offset_ms = self.port.now().millis() - self.port.uptime_ms();
+        let now = self.port.now();
+        let offset_ms = now.millis() - self.port.uptime_ms();
         let before = self.clock.offset_ms.replace(offset_ms);
         let is_step = |step: &i64| step.abs() > CLOCK_STEP_MS && holds(Safeguard::EpochOnClockStep);
         let Some(step_ms) = before.map(|before| offset_ms - before).filter(is_step) else {
@@ -555,8 +556,7 @@ impl<P: Port> Worker<P> {
         self.clock.is_proven = false;
         for phase in self.partitions.values_mut() {
             if let Phase::Live(task) = phase {
-                task.new_epoch();
-                task.want_commit();
+                task.clock_was_set(now);
             }
         }
     }

@@ -404,10 +404,9 @@ impl Cluster {
             brokers => {
                 let step = Broker::try_from(self.draw(1..=i64::from(brokers) - 1)).unwrap_or(1);
                 let other = (broker + step) % brokers;
-                match self.leaders.entry(at).or_default().named_by(other, now) == broker {
-                    true => SecondOpinion::Same,
-                    false => SecondOpinion::Other,
-                }
+                let is_named = self.leaders.entry(at).or_default().named_by(other, now) == broker;
+                let is_same = is_named && self.still_leads(at, broker, &answer);
+                if is_same { SecondOpinion::Same } else { SecondOpinion::Other }
             }
         };
         let (topic_id, partitions) = (Some(self.topic_id(at.0)), Some(self.shape.partitions));
@@ -420,6 +419,23 @@ impl Cluster {
         }
         let delay = self.network_ms();
         self.later(delay, Later::Answered { client, answer });
+    }
+
+    /// Whether the broker that answered would answer again in the same epoch: one that was deposed and elected
+    /// again meanwhile is named by the others, and does not.
+    fn still_leads(&mut self, at: (Topic, Partition), broker: Broker, answer: &Answer) -> bool {
+        if !holds(Safeguard::SameEpochAfterwards) {
+            return true;
+        }
+        let now = self.now;
+        let current = self.log(TopicName::Input(at.0), at.1).leader_end().1;
+        let leaders = self.leaders.entry(at).or_default();
+        let epoch = match leaders.deposed(now) {
+            _ if leaders.leader() == broker => current,
+            Some((deposed, (_, epoch))) if deposed == broker => epoch,
+            _ => return false,
+        };
+        answer.end.as_ref().is_ok_and(|end| end.leader_epoch == epoch)
     }
 
     /// First offset and end of an input partition, if its leader can be asked.

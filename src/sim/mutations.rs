@@ -8,14 +8,22 @@
 //! shown in [`super::copier`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use super::cluster::BEGINNING;
+use super::detector::engine_settings;
 use super::mixes::Mix;
+use crate::config::read_policies;
+use crate::runtime::port::Record;
 use crate::safeguard::{Safeguard, without};
+use crate::sla::engine::{Arrival, Effects, Engine};
 use crate::sla::horizon::Horizon;
 use crate::sla::instant::Instant;
+use crate::sla::policy::Rules;
+use crate::wire::decode::{self, Decoder};
 
 /// So many histories of each kind are tried.
-const SEEDS: u64 = 1_500;
+const SEEDS: u64 = 3_000;
 
 /// Each alone is taken away.
 fn alone(safeguard: Safeguard) -> &'static [Safeguard] {
@@ -35,12 +43,12 @@ const IN_DEPTH: [&[Safeguard]; 1] = [
 const ELSEWHERE: [Safeguard; 8] = [
     // Below, for it takes a load that never ends.
     Safeguard::ProbesInOrder,
-    // In the tests of the horizon: the client and the bounds of the log find the same loss.
+    // Below, by the horizon alone: the client and the bounds of the log find the same loss.
     Safeguard::EndNotBelowKnown,
-    // In the tests of the horizon: brokers that have not heard of an election for so long are no part of the
+    // Below, by the horizon alone: brokers that have not heard of an election for so long are no part of the
     // model, and the second opinion finds the others.
     Safeguard::LeaderEpoch,
-    // In the stories of late facts: what is said too early is taken back, and in the end the truth stands.
+    // Below, by the engine alone: what is said too early is taken back, and in the end the truth stands.
     Safeguard::WaitAfterLateFact,
     Safeguard::WaitAfterRestore,
     // By the copier: this worker looks a second time where offsets and progress differ.
@@ -61,7 +69,7 @@ fn mixes(safeguard: Safeguard) -> &'static [Mix] {
         | Safeguard::PositionInLog
         | Safeguard::RefusedPosition => &[Mix::Losses],
         Safeguard::ErrorIsNoAnswer => &[Mix::InTime],
-        Safeguard::LeaderEpoch | Safeguard::SecondOpinion => &[Mix::Leaders],
+        Safeguard::LeaderEpoch | Safeguard::SecondOpinion | Safeguard::SameEpochAfterwards => &[Mix::Leaders],
         Safeguard::PartitionCount => &[Mix::Growth],
         Safeguard::EpochOnClockStep | Safeguard::ClockLead | Safeguard::ClockSeen => &[Mix::Clocks],
         Safeguard::RetractionWaits => &[Mix::Clocks, Mix::Late],
@@ -101,6 +109,64 @@ fn moves_under_load() -> bool {
 fn a_probe_that_is_not_reached_is_not_forgotten_for_a_newer_one() {
     assert!(moves_under_load());
     assert!(!without(&[Safeguard::ProbesInOrder], moves_under_load));
+}
+
+/// Whether an answer of this end and leader epoch moves a horizon that has read ten records under epoch 3.
+fn believes(end: i64, leader_epoch: i32) -> bool {
+    let mut horizon = Horizon::new(0, [(10, 3)]);
+    horizon.asked(1, Instant::from_millis(1));
+    // What is refused does not move it.
+    let _ = horizon.answered(1, 0, Instant::from_millis(1), end, leader_epoch);
+    horizon.known_until().is_some()
+}
+
+#[test]
+fn an_end_below_what_was_read_and_an_older_leader_are_refused() {
+    assert!(believes(10, 3) && !believes(9, 3) && !believes(10, 2));
+    assert!(without(&[Safeguard::EndNotBelowKnown], || believes(9, 3)));
+    assert!(without(&[Safeguard::LeaderEpoch], || believes(10, 2)));
+}
+
+const SECOND: i64 = 1_000;
+
+/// Outputs about a lead whose creation came to light at second 100, when the horizon had passed its deadline,
+/// once the horizon is at second 99; where it is taken over, that is at second 120, and the horizon at 119.
+fn says_early(is_taken_over: bool) -> bool {
+    let policies = "policies: [{name: p, objectives: {o: {start: created, stop: contacted, within: 10s}}}]";
+    let policies = read_policies("policies.yaml", policies).unwrap_or_else(|problems| panic!("{problems}"));
+    let rules = Arc::new(Rules::new(Arc::new(policies)));
+    let mut engine = Engine::new(rules, engine_settings(super::detector::WEEK_MS));
+    let (mut effects, at) = (Effects::default(), |second: i64| BEGINNING.plus(second * SECOND));
+    engine.advance(at(90), 10, &mut effects);
+    let value = format!(r#"{{"type":"lead-created","lead_id":"a","time":"{}"}}"#, at(0));
+    let record = Record {
+        topic: 0,
+        partition: 0,
+        offset: 0,
+        timestamp: Some(at(1)),
+        key: None,
+        value: Some(value.as_bytes()),
+        headers: &[],
+    };
+    let mut decoder = Decoder::new(decode::Settings { future_skew_max_ms: 0, are_files: false });
+    let event = decoder.decode(&record).unwrap_or_else(|why| panic!("{why:?}"));
+    engine.apply(&event.lead_id, event.fact, Arrival { at: at(100), recorded_at: record.timestamp });
+    let until = if is_taken_over {
+        engine.forget_horizon();
+        engine.restored(Instant::MIN, at(120));
+        at(119)
+    } else {
+        at(99)
+    };
+    while engine.advance(until, 10, &mut effects) {}
+    !effects.outputs.is_empty()
+}
+
+#[test]
+fn a_lead_whose_fact_came_late_waits_also_for_who_takes_it_over() {
+    assert!(!says_early(false) && !says_early(true));
+    assert!(without(&[Safeguard::WaitAfterLateFact], || says_early(false)));
+    assert!(without(&[Safeguard::WaitAfterRestore], || says_early(true)));
 }
 
 fn check(is_one_of: impl Fn(usize) -> bool) {

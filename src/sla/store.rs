@@ -507,6 +507,19 @@ impl Store {
         self.mark_all_unplanned();
     }
 
+    /// The clock shows this now, and may have been ahead when leads began to wait: none waits for longer.
+    pub fn shorten_waits(&mut self, now: Instant) {
+        let is_longer = |slot: &u32| self.lead(*slot).wait_until > Some(now);
+        let slots: Vec<u32> = self.slots().filter(is_longer).collect();
+        for slot in slots {
+            self.note(slot).wait_until = Some(now);
+            self.mark_unplanned(slot);
+        }
+        for before in self.touched.iter_mut().filter_map(|touched| touched.before.as_mut()) {
+            before.wait_until = before.wait_until.map(|until| until.min(now));
+        }
+    }
+
     fn mark_all_unplanned(&mut self) {
         let slots: Vec<u32> = self.slots().collect();
         slots.into_iter().for_each(|slot| self.mark_unplanned(slot));
