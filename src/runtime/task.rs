@@ -616,6 +616,10 @@ impl Task {
     pub fn clock_was_set(&mut self, now: Instant) {
         self.new_epoch();
         self.engine.store_mut().shorten_waits(now);
+        self.probe_after = Instant::MIN;
+        self.pending.since = self.pending.since.map(|since| since.min(now));
+        self.doubted_since.fill(None);
+        self.stalled_since = None;
         self.wants_commit = true;
     }
 

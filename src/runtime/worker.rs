@@ -554,6 +554,8 @@ impl<P: Port> Worker<P> {
         self.shared.metrics.clock_stepped();
         // What the brokers' clock showed was shown of another clock.
         self.clock.is_proven = false;
+        self.published_at = Instant::MIN;
+        self.suspects.values_mut().for_each(|suspicion| suspicion.since = now);
         for phase in self.partitions.values_mut() {
             if let Phase::Live(task) = phase {
                 task.clock_was_set(now);
