@@ -10,7 +10,8 @@
 //! 2. [`wire`]: bytes to facts, outputs to bytes.
 //! 3. [`runtime`]: one worker's turn, and how a transaction makes it exactly once.
 //! 4. [`kafka`]: how a real broker carries out [`runtime::port::Port`]. `sim` carries it out with a model of a
-//!    cluster that loses answers, kills processes and moves partitions.
+//!    cluster that loses answers, deposes leaders, cuts logs, sets clocks and kills processes; [`safeguard`]
+//!    names what keeps a promise to be true then, each of which can be taken away to see it fail.
 //! 5. [`config`]: text to policies and settings that cannot be wrong. [`cli`] has one file a command,
 //!    [`serve`] puts a running service together, [`http`] and [`metrics`] say how it is.
 //! 6. [`replay`] judges files with the same engine, [`verify`] what a service said; [`demo`] has leads to watch.
@@ -30,7 +31,7 @@
 //! - [`sla`] and [`wire`] do no I/O and read no clock: time arrives as an argument.
 //! - Only [`kafka`] names the client library.
 //! - The engine cannot fail: [`wire`] rejects bad records and [`config`] bad policies before it.
-//! - Effects are data. Service, replay and simulator share one engine; none has a copy of a rule.
+//! - Effects are data. Service, replay, verification and simulator share one engine; none has a copy of a rule.
 //! - Workers share no state but counters and gauges: each has its own clients and its own partitions.
 //! - Where the order of a map could reach an output, the map is ordered.
 //! - An error has one of three fates: a record is rejected with its reason, a configuration is refused with
