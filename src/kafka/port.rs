@@ -12,7 +12,8 @@ use super::probe::{Probes, boot_clock_ms, wall_clock};
 use super::producer::Producer;
 use super::trouble::Trouble;
 use crate::runtime::port::{
-    Answer, Bounds, Committed, Error, KeysAndValues, Offsets, Outgoing, Partition, Polled, Port, Position,
+    Answer, Bounds, ClockLead, Committed, Error, KeysAndValues, Offsets, Outgoing, Partition, Polled, Port,
+    Position,
 };
 use crate::runtime::trouble::Kind;
 use crate::sla::instant::Instant;
@@ -84,8 +85,8 @@ impl Port for KafkaPort {
         boot_clock_ms()
     }
 
-    fn clock_lead_ms(&self) -> Option<i64> {
-        self.producer.clock_lead_ms()
+    fn clock_lead(&self) -> Option<ClockLead> {
+        self.producer.clock_lead()
     }
 
     fn hold(&mut self, is_held: bool) -> Result<(), Error> {

@@ -16,7 +16,7 @@ use super::client::{Configs, Context};
 use super::probe::wall_clock;
 use super::trouble::{Trouble, plain};
 use super::{COMMIT_TIMEOUT, INIT_TIMEOUT, KafkaSettings, TRANSACTION_TIMEOUT, error, ffi};
-use crate::runtime::port::{Error, Offsets, Outgoing, Target};
+use crate::runtime::port::{ClockLead, Error, Offsets, Outgoing, Target};
 use crate::runtime::trouble::Kind;
 use crate::sla::instant::Instant;
 
@@ -44,8 +44,8 @@ struct Deliveries {
 struct Clock {
     /// The transaction of the record that was timed last, and the local wall clock before it was sent.
     sent: Option<(usize, Instant)>,
-    /// By how many milliseconds the local clock led at least when such a record was appended.
-    lead_ms: Option<i64>,
+    /// By how much the local clock led when such a record was appended.
+    lead: Option<ClockLead>,
 }
 
 /// What a record carries: the number of its transaction, and whether it is timed.
@@ -90,15 +90,18 @@ impl Deliveries {
         Tag { transaction, is_timed }
     }
 
-    /// The append time of a timed record cannot be before it was sent, whatever the clocks say. A topic that
+    /// A timed record was appended after it was sent and before this is known, whatever the clocks say. A topic that
     /// keeps the times of producers says nothing.
     fn appended(&self, transaction: usize, at: Timestamp) {
         let mut clock = self.clock();
         if let Some((timed, sent)) = clock.sent
             && timed == transaction
         {
-            clock.lead_ms = match at {
-                Timestamp::LogAppendTime(at) => Some(sent.since(Instant::from_millis(at))),
+            clock.lead = match at {
+                Timestamp::LogAppendTime(at) => {
+                    let since = |local: Instant| local.since(Instant::from_millis(at));
+                    Some(ClockLead { least_ms: since(sent), most_ms: since(wall_clock()) })
+                }
                 _ => None,
             };
         }
@@ -145,7 +148,7 @@ pub struct Producer {
     /// Whether a transaction has begun that has not ended well.
     is_open: bool,
     /// What the last producer knew of the clocks.
-    lead_ms: Option<i64>,
+    lead: Option<ClockLead>,
     sends: u32,
     /// Whether a producer of this name has ever been let in.
     has_run: bool,
@@ -177,7 +180,7 @@ impl Producer {
             producer: None,
             group: None,
             is_open: false,
-            lead_ms: None,
+            lead: None,
             sends: 0,
             has_run: false,
             starts: 0,
@@ -188,7 +191,7 @@ impl Producer {
 
     /// Drops the producer and starts another of the same name.
     pub fn restart(&mut self) -> Result<(), Error> {
-        self.lead_ms = self.clock_lead_ms();
+        self.lead = self.clock_lead();
         self.producer = None;
         self.group = None;
         self.is_open = false;
@@ -198,7 +201,7 @@ impl Producer {
             base,
             transaction: AtomicUsize::new(0),
             failed: Mutex::new(None),
-            clock: Mutex::new(Clock { sent: None, lead_ms: self.lead_ms }),
+            clock: Mutex::new(Clock { sent: None, lead: self.lead }),
         };
         let producer = self.config.create_with_context(context);
         let producer = producer.map_err(|e| error::of_creation("creating the producer", &e))?;
@@ -331,11 +334,11 @@ impl Producer {
         Ok(())
     }
 
-    /// By how many milliseconds at least the local clock leads the brokers', where records were timed. Rule H4.
-    pub fn clock_lead_ms(&self) -> Option<i64> {
+    /// By how much the local clock leads the brokers', where records were timed. Rule H4.
+    pub fn clock_lead(&self) -> Option<ClockLead> {
         match &self.producer {
-            Some(producer) => producer.context().clock().lead_ms,
-            None => self.lead_ms,
+            Some(producer) => producer.context().clock().lead,
+            None => self.lead,
         }
     }
 

@@ -24,10 +24,10 @@ pub trait Port {
     /// Milliseconds on a clock that nobody sets and that goes on while the machine sleeps.
     fn uptime_ms(&self) -> i64;
 
-    /// By how many milliseconds at least the local wall clock leads the brokers', as the append times of this
-    /// worker's own changelog records show; negative where it lags behind. `None` before the first and where
+    /// By how much the local wall clock leads the brokers', as the append times of this worker's own changelog
+    /// records show. `None` before the first and where
     /// the changelog topic does not keep append times. Rule H4.
-    fn clock_lead_ms(&self) -> Option<i64>;
+    fn clock_lead(&self) -> Option<ClockLead>;
 
     // The consumer group.
 
@@ -113,6 +113,15 @@ pub trait Port {
 
     /// Hands over the answers that have come, errors too: one for each topic of each partition asked for.
     fn answers(&mut self, sink: &mut dyn FnMut(Answer));
+}
+
+/// By how many milliseconds a clock leads another; negative where it lags behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockLead {
+    /// At least so many: a record is appended after it was sent.
+    pub least_ms: i64,
+    /// At most so many: it was appended before that was known.
+    pub most_ms: i64,
 }
 
 /// What a poll finds.

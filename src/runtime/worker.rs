@@ -566,7 +566,7 @@ impl<P: Port> Worker<P> {
     /// Whether the local clock is known not to lead the brokers' by too much, as far as their clock can be seen.
     /// While it does, progress is committed now and then, for the sake of its append time. Rule H4.
     fn may_speak(&mut self) -> bool {
-        let lead_ms = self.port.clock_lead_ms();
+        let lead_ms = self.port.clock_lead().map(|lead| lead.least_ms);
         let is_ahead = lead_ms.is_some_and(|lead_ms| self.shared.clock_skew_max_ms < lead_ms);
         let is_ahead = is_ahead && holds(Safeguard::ClockLead);
         if is_ahead != self.clock.is_ahead {
@@ -589,11 +589,18 @@ impl<P: Port> Worker<P> {
         (self.clock.is_proven || !holds(Safeguard::ClockSeen)) && !is_ahead
     }
 
-    /// A commit that took so long has shown the brokers' clock: the local one leads it by at least what the port
-    /// says and at most that much more, for a process that stood still meanwhile knows no better. Rule H4.
-    fn see_clock(&mut self, took_ms: i64) {
-        let lead_ms_max = self.port.clock_lead_ms().map(|lead_ms| lead_ms + took_ms);
-        self.clock.is_proven |= lead_ms_max.is_none_or(|most| most <= self.shared.clock_skew_max_ms);
+    /// A commit has shown the brokers' clock; a process that stood still meanwhile knows no better. Rule H4.
+    fn see_clock(&mut self) {
+        let most_ms = self.port.clock_lead().map(|lead| lead.most_ms);
+        let is_right = most_ms.is_none_or(|most_ms| most_ms <= self.shared.clock_skew_max_ms);
+        if !is_right && !self.clock.is_proven {
+            tracing::warn!(
+                most_ms,
+                "the local clock may lead the brokers' by more than `input.clock_skew_max`: nothing is said until \
+                 an answer comes sooner"
+            );
+        }
+        self.clock.is_proven |= is_right;
     }
 
     fn advance(&mut self) {
@@ -651,7 +658,7 @@ impl<P: Port> Worker<P> {
 
     /// Writes and commits one transaction: outputs, changelog and offsets of all tasks that changed. Rule 1.
     fn commit(&mut self) -> Result<(), Error> {
-        let (began_at, began_ms) = (self.port.now(), self.port.uptime_ms());
+        let began_at = self.port.now();
         self.writing_since = began_at;
         let nonce = format!("{:016x}", self.random.next_u64());
         let mut offsets = Vec::new();
@@ -673,7 +680,7 @@ impl<P: Port> Worker<P> {
             return self.lose(nonce, offsets, error);
         }
         self.fences = 0;
-        self.see_clock(self.port.uptime_ms() - began_ms);
+        self.see_clock();
         self.transaction = Transaction::None;
         let took = Duration::from_millis(self.port.now().since(began_at).unsigned_abs());
         self.keep(offsets, took);
@@ -745,8 +752,8 @@ impl<P: Port> Worker<P> {
                 Phase::Live(task) => task.publish(now),
             }
         }
-        if let Some(lead_ms) = self.port.clock_lead_ms() {
-            self.shared.metrics.clock_leads(self.index, lead_ms);
+        if let Some(lead) = self.port.clock_lead() {
+            self.shared.metrics.clock_leads(self.index, lead.least_ms);
         }
         self.shared.metrics.worker_has(self.index, self.partitions.len(), restoring);
         self.shared.health.worker_has(self.index, restoring, stopped, self.has_joined);

@@ -12,8 +12,8 @@ use super::group::Event;
 use super::log::{Entry, Headers, Payload};
 use super::transactions::{OffsetWrite, Producer};
 use crate::runtime::port::{
-    Answer, Bounds, Committed, Error, KeysAndValues, Offsets, Outgoing, Partition, Polled, Port, Position,
-    Record, Target, Topic,
+    Answer, Bounds, ClockLead, Committed, Error, KeysAndValues, Offsets, Outgoing, Partition, Polled, Port,
+    Position, Record, Target, Topic,
 };
 use crate::sla::instant::Instant;
 
@@ -44,7 +44,7 @@ pub struct SimPort {
     name: String,
     dead: bool,
     is_held: bool,
-    clock_lead_ms: Option<i64>,
+    clock_lead: Option<ClockLead>,
     producer: Producer,
     local: Local,
     /// Records that the client has not sent to the broker yet.
@@ -82,7 +82,7 @@ impl SimPort {
             name,
             dead: false,
             is_held: false,
-            clock_lead_ms: None,
+            clock_lead: None,
             producer,
             local: Local::Idle,
             queue: Vec::new(),
@@ -190,7 +190,9 @@ impl SimPort {
         for Queued { to, payload, queued_at } in batch {
             model.produce(&self.name, self.producer, to, payload)?;
             if to.0 == TopicName::Changelog {
-                self.clock_lead_ms = Some(queued_at.since(model.now()));
+                let (sent, known) = (queued_at, model.now().plus(model.clock_ms(self.process)));
+                let since = |local: Instant| local.since(model.now());
+                self.clock_lead = Some(ClockLead { least_ms: since(sent), most_ms: since(known) });
             }
         }
         Ok(())
@@ -348,8 +350,8 @@ impl Port for SimPort {
         self.cluster.borrow().now().since(BEGINNING)
     }
 
-    fn clock_lead_ms(&self) -> Option<i64> {
-        self.clock_lead_ms
+    fn clock_lead(&self) -> Option<ClockLead> {
+        self.clock_lead
     }
 
     fn hold(&mut self, is_held: bool) -> Result<(), Error> {
