@@ -50,7 +50,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let ended = runtime()?.block_on(service(&config)).map_err(Failure::from);
+    let runtime = runtime()?;
+    let ended = runtime.block_on(service(&config)).map_err(Failure::from);
+    // A worker that was left behind would be waited for.
+    runtime.shutdown_background();
     ended.map_err(|failure| failure.without(&secrets))
 }
 

@@ -174,26 +174,28 @@ impl Restore {
             return Ok(Restored::NotYet);
         }
         port.changelog_close(self.partition);
-        let known =
-            progress.and_then(|progress| progress.partitioner.as_deref()).and_then(Partitioner::parse);
-        let forgotten_until = progress.and_then(|progress| progress.forgotten_until).unwrap_or(Instant::MIN);
-        let mut engine = Engine::new(Arc::clone(&shared.rules), shared.engine);
-        std::mem::swap(&mut engine, &mut self.engine);
-        engine.restored(forgotten_until, now);
-        let start = Start {
-            incarnation: progress
-                .map_or_else(|| new_incarnation(self.partition, now), |p| p.incarnation.clone()),
-            engine,
-            readings,
-            routing: Routing::new(shared.partitions, shared.partitioner.or(known)),
-        };
-        let mut task = Task::new(Arc::clone(shared), self.partition, start);
+        let mut task = self.task(shared, readings, now);
         if !losses.is_empty() {
             task.lose(&losses, &bounds, now);
         }
         port.take(self.partition, &task.positions())?;
         let took = Duration::from_millis(now.since(self.began_at).unsigned_abs());
         Ok(Restored::Ready(Box::new(task), took))
+    }
+
+    /// The task that goes on from what was read.
+    fn task(&mut self, shared: &Arc<Shared>, readings: Vec<Reading>, now: Instant) -> Task {
+        let progress = self.reader.progress();
+        let known =
+            progress.and_then(|progress| progress.partitioner.as_deref()).and_then(Partitioner::parse);
+        let forgotten_until = progress.and_then(|progress| progress.forgotten_until).unwrap_or(Instant::MIN);
+        let begun = || new_incarnation(self.partition, now);
+        let incarnation = progress.map_or_else(begun, |progress| progress.incarnation.clone());
+        let fresh = Engine::new(Arc::clone(&shared.rules), shared.engine);
+        let mut engine = std::mem::replace(&mut self.engine, fresh);
+        engine.restored(forgotten_until, now);
+        let routing = Routing::new(shared.partitions, shared.partitioner.or(known));
+        Task::new(Arc::clone(shared), self.partition, Start { incarnation, engine, readings, routing })
     }
 }
 

@@ -230,9 +230,22 @@ pub async fn serve(
         () = end => tracing::info!("ending: the last transaction is committed and the group left"),
         () = ended.notified() => {}
     }
-    let stopped = tokio::task::spawn_blocking(|| service.stop()).await;
-    stopped.map_err(|error| Failure::Failed(error.to_string()))?.map_err(Failure::from)
+    let stopping = tokio::task::spawn_blocking(|| service.stop());
+    match tokio::time::timeout(END_WITHIN, stopping).await {
+        Ok(stopped) => stopped.map_err(|error| Failure::Failed(error.to_string()))?.map_err(Failure::from),
+        Err(_) => {
+            tracing::error!(
+                waited = ?END_WITHIN,
+                "a worker does not end: it is left behind; what it has not committed is done again by whoever takes over"
+            );
+            Ok(())
+        }
+    }
 }
+
+/// How long workers may take to commit and to leave their group. To leave without them does no harm: a process
+/// may be killed at any moment.
+const END_WITHIN: Duration = Duration::from_secs(25);
 
 /// Connects a worker, for as long as it takes the brokers to answer.
 fn connect(settings: &KafkaSettings, stop: &AtomicBool) -> Result<KafkaPort, Error> {
