@@ -195,13 +195,11 @@ impl Writer {
         now: Option<&Lead>,
         sink: Sink<'_, E>,
     ) -> Result<(), E> {
-        let (old, mut new) = (chunks(before), chunks(now));
-        let open = now.and_then(|lead| new.remove(&lead.chunk)).unwrap_or_default();
-        let full_before = before.map_or(0, |lead| lead.chunk);
-        let numbers: BTreeSet<u32> =
-            old.range(..full_before).chain(&new).map(|(number, _)| *number).collect();
-        let full = |number: &u32| old.get(number).filter(|_| *number < full_before);
-        for number in numbers.into_iter().filter(|number| full(number) != new.get(number)) {
+        // What was open before is in the head that is replaced: only full chunks have records of their own.
+        let (_, old) = before.filter(|lead| 0 < lead.chunk).map(chunks).unwrap_or_default();
+        let (open, new) = now.map(chunks).unwrap_or_default();
+        let numbers: BTreeSet<u32> = old.keys().chain(new.keys()).copied().collect();
+        for number in numbers.into_iter().filter(|number| old.get(number) != new.get(number)) {
             self.start_key(b'C', &number.to_be_bytes(), lead_id);
             self.put(new.get(&number), sink)?;
         }
@@ -245,16 +243,25 @@ fn head_of<'a>(lead: &'a Lead, items: Items<'a>, full_chunks: usize) -> HeadOf<'
     }
 }
 
-/// The chunks of a lead that are not empty, by number.
-fn chunks(lead: Option<&Lead>) -> BTreeMap<u32, Items<'_>> {
-    let mut chunks: BTreeMap<u32, Items<'_>> = BTreeMap::new();
-    for fact in lead.into_iter().flat_map(|lead| lead.facts.as_slice()) {
-        chunks.entry(fact.chunk).or_default().facts.push(fact);
+/// The chunk of a lead that is being filled, and the full ones that are not empty, by number.
+fn chunks(lead: &Lead) -> (Items<'_>, BTreeMap<u32, Items<'_>>) {
+    let (mut open, mut full) = (Items::default(), BTreeMap::<u32, Items<'_>>::new());
+    for fact in lead.facts.as_slice() {
+        items(&mut open, &mut full, lead, fact.chunk).facts.push(fact);
     }
-    for spoken in lead.into_iter().flat_map(|lead| &lead.spoken) {
-        chunks.entry(spoken.chunk).or_default().spoken.push(spoken);
+    for spoken in &lead.spoken {
+        items(&mut open, &mut full, lead, spoken.chunk).spoken.push(spoken);
     }
-    chunks
+    (open, full)
+}
+
+fn items<'a, 'lead>(
+    open: &'a mut Items<'lead>,
+    full: &'a mut BTreeMap<u32, Items<'lead>>,
+    lead: &Lead,
+    chunk: u32,
+) -> &'a mut Items<'lead> {
+    if chunk == lead.chunk { open } else { full.entry(chunk).or_default() }
 }
 
 /// Reads a partition's records into a store, from the first to the last.
