@@ -96,6 +96,9 @@ impl<'a> Configs<'a> {
                 ("session.timeout.ms", "10000"),
                 ("heartbeat.interval.ms", "1000"),
                 ("max.poll.interval.ms", "60000"),
+                // A question that nobody waits for any more is asked again for so long, and on a slow connection
+                // the heartbeats stand in line behind it: the default of a minute costs the membership.
+                ("socket.timeout.ms", "10000"),
             ],
         ]);
         config.set("group.id", &self.settings.group);

@@ -137,7 +137,12 @@ pub struct Group {
     has_joined: bool,
     /// Since the brokers refused to let it read.
     refusal: Option<Refusal>,
+    /// How long a question for committed offsets waits at least.
+    patience: Duration,
 }
+
+/// A predecessor's open transaction holds the answer back as well, and other partitions wait meanwhile.
+const PATIENCE_MAX: Duration = Duration::from_secs(3);
 
 /// The brokers do not let the input topics be read. They are asked again from time to time, because the client
 /// library says so only once for a position.
@@ -172,6 +177,7 @@ impl Group {
             name: settings.group.clone(),
             has_joined: false,
             refusal: None,
+            patience: Duration::ZERO,
         })
     }
 
@@ -462,9 +468,14 @@ impl Group {
     }
 
     /// The group's committed positions; librdkafka asks for stable ones because it reads committed records.
-    pub fn committed(&self, partition: Partition, wait: Duration) -> Result<Vec<Option<Committed>>, Error> {
+    ///
+    /// A slow broker answers no sooner for being asked again: each question that was in vain makes the next one
+    /// wait twice as long, up to [`PATIENCE_MAX`].
+    pub fn committed(&mut self, partition: Partition, wait: Duration) -> Result<Vec<Option<Committed>>, Error> {
         let what = format!("asking for the committed offsets of partition {partition}");
+        let wait = wait.max(self.patience);
         let found = self.consumer.committed_offsets(self.named(partition), wait);
+        self.patience = if found.is_ok() { Duration::ZERO } else { (wait * 2).min(PATIENCE_MAX) };
         let found = found.map_err(|e| error::of_question(&what, &e))?;
         let mut entries: Vec<_> = ffi::entries(&found).collect();
         entries.sort_by_key(|entry| self.topics.iter().position(|topic| topic == entry.topic));

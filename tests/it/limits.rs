@@ -142,8 +142,9 @@ fn slow_brokers_delay_what_is_said_and_change_nothing() {
     let proxy = kafka.proxy();
     let job = Job::new(&kafka, 2, PROMISE).set("kafka.brokers", proxy.address());
     let feed = Feed::java(&kafka);
-    let mut detector = job.start_ready("");
+    // Also taking partitions over is slow: the questions for committed offsets must be given their time.
     proxy.delay(Duration::from_millis(400));
+    let mut detector = job.start_ready("");
     let (mut leads, begun) = (Vec::new(), now());
     for n in 0..20 {
         let (kept, missed) = (format!("kept-{n}"), format!("missed-{n}"));

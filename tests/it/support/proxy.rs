@@ -3,9 +3,9 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The request that ends a transaction.
 const END_TXN: i16 = 26;
@@ -119,23 +119,36 @@ impl Wire {
     }
 
     /// Carries answers. A producer asks for nothing while its transaction ends, so what comes then is the answer.
-    fn answer(&self, mut broker: TcpStream, mut client: TcpStream, plan: &Mutex<Plan>) {
+    fn answer(&self, mut broker: TcpStream, client: TcpStream, plan: &Mutex<Plan>) {
+        let (ahead, mut behind) = (client.try_clone().expect("a second handle of a connection"), client);
+        let (send, receive) = mpsc::channel::<(Instant, Vec<u8>)>();
+        // Answers keep their distance: one that waits makes the next wait no longer than itself does.
+        let late = thread::spawn(move || {
+            for (due, frame) in receive {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if behind.write_all(&frame).is_err() {
+                    break;
+                }
+            }
+        });
         while let Ok(frame) = frame(&mut broker) {
             let plan = *plan.lock().expect("a plan");
             if plan != Plan::Carry {
-                let _ = client.shutdown(Shutdown::Both);
+                let _ = ahead.shutdown(Shutdown::Both);
                 if plan == Plan::LoseAnswerAndCut {
                     self.cut();
                 }
                 self.has_lost.store(true, Ordering::SeqCst);
                 break;
             }
-            thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst)));
-            if client.write_all(&frame).is_err() {
+            let due = Instant::now() + Duration::from_millis(self.delay_ms.load(Ordering::SeqCst));
+            if send.send((due, frame)).is_err() {
                 break;
             }
         }
-        let _ = (client.shutdown(Shutdown::Both), broker.shutdown(Shutdown::Both));
+        drop(send);
+        let _ = late.join();
+        let _ = (ahead.shutdown(Shutdown::Both), broker.shutdown(Shutdown::Both));
     }
 
     fn cut(&self) {
