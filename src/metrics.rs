@@ -181,7 +181,7 @@ impl Metrics {
                     .policy_info
                     .with_label_values(&[labels[0], name, severity, calendar, &policies.version])
                     .set(1);
-                if let Target::Elapsed(ms) | Target::Open(ms) = objective.target {
+                if let Target::Elapsed(ms) | Target::Open(ms) = objective.target() {
                     self.promises.target_seconds.with_label_values(&labels).set(ms as f64 / 1000.0);
                 }
                 if let Some(goal) = policy.attainment_goal {
@@ -395,7 +395,7 @@ impl Metrics {
 
 fn response_buckets(policies: &Policies) -> Vec<f64> {
     let objectives = policies.policies.iter().flat_map(|policy| &policy.objectives);
-    let targets = objectives.filter_map(|objective| match objective.target {
+    let targets = objectives.filter_map(|objective| match objective.target() {
         Target::Elapsed(ms) | Target::Open(ms) => Some(ms as f64 / 1000.0),
         Target::OpenDays(_) => None,
     });

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::{self, PolicyFile, Problems, written_target};
 use crate::sla::policy::{
-    Condition, Destination, FieldTest, Match, Objective, Operand, Policies, Policy, Scalar,
+    Comparison, Condition, Destination, FieldTest, Match, Objective, Operand, Policies, Policy, Scalar, Test,
 };
 
 /// Exit code of a bad configuration, as in `sysexits.h`.
@@ -127,14 +127,26 @@ fn promise<'a>(policies: &'a Policies, policy: &'a Policy, objective: &'a Object
         leads: leads(&policy.matches),
         objective: policies.name(objective.name),
         promise: in_words(objective),
-        within: written_target(objective.target),
+        within: written_target(objective.target()),
         calendar: policies.calendar(objective).map(|calendar| calendar.name.as_str()),
         severity: objective.severity.as_deref(),
     }
 }
 
 fn leads(matches: &[Match]) -> String {
-    let one = |one: &Match| format!("{} {}", one.path, either(one.any_of.iter().map(scalar)));
+    let test = |test: &Test| match test {
+        Test::AnyOf(scalars) => either(scalars.iter().map(scalar)),
+        Test::NoneOf(scalars) => format!("other than {}", either(scalars.iter().map(scalar))),
+        Test::Compared(Comparison::AtLeast, bound) => format!("at least {bound}"),
+        Test::Compared(Comparison::Above, bound) => format!("above {bound}"),
+        Test::Compared(Comparison::AtMost, bound) => format!("at most {bound}"),
+        Test::Compared(Comparison::Below, bound) => format!("below {bound}"),
+        Test::Present(true) => "given".to_string(),
+        Test::Present(false) => "not given".to_string(),
+    };
+    let one = |one: &Match| {
+        format!("{} {}", one.path, one.tests.iter().map(test).collect::<Vec<_>>().join(" and "))
+    };
     match matches {
         [] => "every lead".to_string(),
         _ => matches.iter().map(one).collect::<Vec<_>>().join(", "),
@@ -144,12 +156,12 @@ fn leads(matches: &[Match]) -> String {
 /// `contacted within 1h of created`
 fn in_words(objective: &Objective) -> String {
     let conditions = |conditions: &[Condition]| either(conditions.iter().map(condition));
-    let (stop, start) = (conditions(&objective.stop), conditions(&objective.start));
-    let mut words = format!("{stop} within {} of {start}", written_target(objective.target));
+    let (stop, start) = (conditions(objective.stop()), conditions(objective.start()));
+    let mut words = format!("{stop} within {} of {start}", written_target(objective.target()));
     if let Some(stages) = &objective.while_stages {
         words += &format!(", while in {}", either(stages.iter().cloned()));
     }
-    if objective.restart {
+    if objective.restarts() {
         words += ", restarting";
     }
     words
@@ -208,6 +220,7 @@ fn scalar(scalar: &Scalar) -> String {
         Scalar::Bool(value) => value.to_string(),
         Scalar::Number(value) => value.to_string(),
         Scalar::Text(value) => value.clone(),
+        Scalar::Other => "an object or a list".to_string(),
     }
 }
 

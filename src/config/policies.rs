@@ -15,7 +15,7 @@ use super::cursor::Cursor;
 use super::problem::{Problems, Report};
 use super::tree;
 use crate::sla::calendar::Calendar;
-use crate::sla::policy::{NameId, NamedCalendar, Objective, Pipeline, Policies, Policy};
+use crate::sla::policy::{NameId, NamedCalendar, Objective, Pipeline, Policies, Policy, Validity};
 
 /// What a file may hold.
 const FILE_FIELDS: &[&str] = &["calendars", "pipeline", "objectives", "policies"];
@@ -69,7 +69,14 @@ fn read_file(root: &Cursor<'_>) -> Option<Policies> {
     };
     let calendars = shared.calendars.into_iter().map(named).collect::<Option<_>>()?;
     let version = String::new();
-    Some(Policies { version, calendars, pipeline: shared.pipeline, names: shared.names, policies })
+    Some(Policies {
+        version,
+        revision: None,
+        calendars,
+        pipeline: shared.pipeline,
+        names: shared.names,
+        policies,
+    })
 }
 
 fn read_policies_of<'a>(list: &Cursor<'a>, shared: &mut Shared<'a>) -> Option<Vec<Policy>> {
@@ -107,6 +114,7 @@ fn read_policy<'a>(
     let objectives = objectives_of(policy, &fields, shared);
     Some(Policy {
         name: name?.to_string(),
+        valid: Validity::default(),
         matches: matches?,
         labels: labels?,
         attainment_goal: attainment_goal?,

@@ -471,7 +471,11 @@ impl Group {
     ///
     /// A slow broker answers no sooner for being asked again: each question that was in vain makes the next one
     /// wait twice as long, up to [`PATIENCE_MAX`].
-    pub fn committed(&mut self, partition: Partition, wait: Duration) -> Result<Vec<Option<Committed>>, Error> {
+    pub fn committed(
+        &mut self,
+        partition: Partition,
+        wait: Duration,
+    ) -> Result<Vec<Option<Committed>>, Error> {
         let what = format!("asking for the committed offsets of partition {partition}");
         let wait = wait.max(self.patience);
         let found = self.consumer.committed_offsets(self.named(partition), wait);

@@ -70,7 +70,7 @@ impl Figures {
             row: Row {
                 policy: policy.name.clone(),
                 objective: policies.name(objective.name).to_owned(),
-                counts: if matches!(objective.target, Target::Elapsed(_)) { "elapsed" } else { "open" },
+                counts: if matches!(objective.target(), Target::Elapsed(_)) { "elapsed" } else { "open" },
                 attainment_goal: policy.attainment_goal,
                 ..Row::default()
             },

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
@@ -15,6 +16,8 @@ use super::instant::Instant;
 pub struct Policies {
     /// Hash of the text these were read from, 16 hexadecimal digits.
     pub version: String,
+    /// Which of two files is the newer one, where the file says so. Rule T13.
+    pub revision: Option<u64>,
     /// The calendars that objectives refer to by index.
     pub calendars: Vec<NamedCalendar>,
     /// Which stages close a lead.
@@ -51,8 +54,10 @@ pub struct Pipeline {
 /// Which leads a policy covers, and what it promises them. The first that matches wins.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Unique among the policies.
+    /// Policies of one name are versions of it, valid at different times. Rule T13.
     pub name: String,
+    /// When it is valid.
+    pub valid: Validity,
     /// All must hold; empty matches every lead.
     pub matches: Vec<Match>,
     /// Copied to every output.
@@ -63,25 +68,163 @@ pub struct Policy {
     pub objectives: Vec<Objective>,
 }
 
+/// When a version of a policy is valid: [from, until). Rule T13.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Validity {
+    /// `effective_from`; `None` is always before.
+    pub from: Option<Instant>,
+    /// `effective_until`; `None` is for ever.
+    pub until: Option<Instant>,
+}
+
 /// One promise.
 #[derive(Debug, Clone)]
 pub struct Objective {
     /// The index of its name in [`Policies::names`].
     pub name: NameId,
+    /// What starts and stops its clocks.
+    pub promise: Promise,
+    /// The clock runs only in these stages; `None` is any.
+    pub while_stages: Option<Vec<String>>,
+    /// What stands still its clocks. Rule T9.
+    pub pause: Pause,
+    /// When to warn before the deadline, in the order written; the levels count from 1. Rule T7.
+    pub warn: Vec<Warning>,
+    /// When to escalate after a breach, in the order written; the levels count from 1. Rule T8.
+    pub escalate: Vec<Escalation>,
+    /// When its time counts.
+    pub calendar: CalendarChoice,
+    /// As written; `None` where the policy says nothing.
+    pub severity: Option<String>,
+    /// What a breach costs. Rule T19.
+    pub penalty: Option<Penalty>,
+}
+
+/// What starts and stops the clocks of an objective.
+#[derive(Debug, Clone)]
+pub enum Promise {
+    /// Something happens in time after something else.
+    Response(Response),
+    /// The lead is contacted often enough. Rule T15.
+    Touch(Touch),
+}
+
+/// Something must happen in time after something else.
+#[derive(Debug, Clone)]
+pub struct Response {
     /// Any of these starts its clock.
     pub start: Vec<Condition>,
     /// Any of these stops its clock.
     pub stop: Vec<Condition>,
-    /// The clock runs only in these stages; `None` is any.
-    pub while_stages: Option<Vec<String>>,
     /// Whether a second start cancels the running clock and starts another.
     pub restart: bool,
+    /// What a start after an earlier clock does.
+    pub reentry: Reentry,
+    /// How long it may take: the first entry that fits the lead at the start. The last one fits every lead.
+    pub within: Vec<Entry>,
+}
+
+/// One entry of `within`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// All must hold of the lead at the start.
+    pub matches: Vec<Match>,
+    /// Whether the calendar must be open (`true`) or closed at the start; `None` is either.
+    pub started_open: Option<bool>,
     /// How long it may take.
     pub target: Target,
-    /// The index of its calendar in [`Policies::calendars`]; `None` only where the target elapses.
-    pub calendar: Option<usize>,
-    /// As written; `None` where the policy says nothing.
-    pub severity: Option<String>,
+}
+
+/// What a start after an earlier clock of the objective does. Rule T14.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reentry {
+    /// It starts a clock as the first did.
+    #[default]
+    New,
+    /// Nothing.
+    FirstOnly,
+    /// It starts a clock of which the counted time of the earlier ones is used up.
+    Cumulative,
+}
+
+/// How often a lead must be contacted while it is in the stages of `while`. Rule T15.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Touch {
+    /// A contact for which any of these holds is a touch.
+    pub what: Vec<Condition>,
+    /// How often.
+    pub form: TouchForm,
+}
+
+/// How often a lead must be touched. Rule T15.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TouchForm {
+    /// `every: W`: no longer than this after the entry and after each touch.
+    Every(Target),
+    /// `at_least: N, per: W`: so often in each of the windows laid end to end.
+    PerWindow(u32, Target),
+    /// `at_least: N, within: W`: so often in the one window from the entry.
+    Within(u32, Target),
+    /// `at_least: N, per: stage`: so often before the stages are left.
+    PerStage(u32),
+    /// `by: [...]`: the n-th touch by the n-th of these after the entry.
+    By(Vec<Target>),
+}
+
+/// What stands still the clocks of an objective. Rule T9.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Whether `paused` and `resumed` do.
+    pub by_facts: bool,
+    /// Being in one of these stages does.
+    pub stages: Vec<String>,
+}
+
+/// When to warn. Rule T7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// When so many percent of the target are used up, 1 to 99.
+    Percent(u8),
+    /// When so much of the target is left. A target of another kind of time, or a shorter one, gets no such
+    /// warning.
+    Left(Target),
+}
+
+/// When to escalate, counted from the breach. Rule T8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Escalation {
+    /// So long after it.
+    After(Target),
+    /// So long after it and again each time so much has passed, so often; `None` is without end.
+    Every(Target, Option<u32>),
+}
+
+/// When time counts for an objective.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CalendarChoice {
+    /// Always; only where the target elapses.
+    #[default]
+    None,
+    /// On the calendar of this index in [`Policies::calendars`].
+    One(usize),
+    /// As an attribute of the lead says at the start.
+    By {
+        /// Dotted path of the attribute; `owner` is the lead's owner.
+        path: String,
+        /// The calendar for each of its values.
+        calendars: BTreeMap<String, usize>,
+        /// The calendar for any other, also for none.
+        default: usize,
+    },
+}
+
+/// What a breach costs. Rule T19.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Penalty {
+    /// How much, in units of the currency.
+    pub amount: Decimal,
+    /// As written, such as `EUR`.
+    pub currency: String,
 }
 
 /// How long an objective allows.
@@ -154,11 +297,56 @@ pub enum Operand {
 pub struct Match {
     /// Dotted path of the attribute; `owner` is the lead's owner.
     pub path: String,
-    /// It must be one of these.
-    pub any_of: Vec<Scalar>,
+    /// All must hold.
+    pub tests: Vec<Test>,
 }
 
-/// A JSON value that is neither object nor array nor null. Values of two types are never equal.
+/// What an attribute must be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Test {
+    /// One of these.
+    AnyOf(Vec<Scalar>),
+    /// None of these, or absent.
+    NoneOf(Vec<Scalar>),
+    /// A number on this side of that one.
+    Compared(Comparison, f64),
+    /// Present, or absent.
+    Present(bool),
+}
+
+/// How two numbers compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `gte`
+    AtLeast,
+    /// `gt`
+    Above,
+    /// `lte`
+    AtMost,
+    /// `lt`
+    Below,
+}
+
+impl Test {
+    /// Whether it holds of an attribute's value; `None` is absent.
+    pub fn holds(&self, value: Option<&Scalar>) -> bool {
+        match (self, value) {
+            (Test::AnyOf(scalars), Some(value)) => scalars.contains(value),
+            (Test::NoneOf(scalars), Some(value)) => !scalars.contains(value),
+            (Test::NoneOf(_), None) => true,
+            (Test::Compared(comparison, bound), Some(Scalar::Number(number))) => match comparison {
+                Comparison::AtLeast => number >= bound,
+                Comparison::Above => number > bound,
+                Comparison::AtMost => number <= bound,
+                Comparison::Below => number < bound,
+            },
+            (Test::Present(is_present), value) => *is_present == value.is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// A JSON value that is not null. Values of two types are never equal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Scalar {
     /// `true` or `false`.
@@ -167,6 +355,8 @@ pub enum Scalar {
     Number(f64),
     /// Any string.
     Text(String),
+    /// An object, an array or a long string: present, and equal to nothing that a policy can name.
+    Other,
 }
 
 impl Policies {
@@ -175,9 +365,68 @@ impl Policies {
         &self.names[usize::from(id)]
     }
 
-    /// The calendar an objective counts on.
+    /// The calendar an objective counts on, where it does not depend on the lead.
     pub fn calendar(&self, objective: &Objective) -> Option<&NamedCalendar> {
-        objective.calendar.map(|index| &self.calendars[index])
+        match &objective.calendar {
+            CalendarChoice::None => None,
+            CalendarChoice::One(index) => Some(&self.calendars[*index]),
+            CalendarChoice::By { default, .. } => Some(&self.calendars[*default]),
+        }
+    }
+}
+
+impl Objective {
+    /// What starts its clocks; a touch objective has no such conditions.
+    pub fn start(&self) -> &[Condition] {
+        match &self.promise {
+            Promise::Response(response) => &response.start,
+            Promise::Touch(_) => &[],
+        }
+    }
+
+    /// What stops its clocks; a touch objective has no such conditions.
+    pub fn stop(&self) -> &[Condition] {
+        match &self.promise {
+            Promise::Response(response) => &response.stop,
+            Promise::Touch(_) => &[],
+        }
+    }
+
+    /// Every target that a clock of it may have.
+    pub fn targets(&self) -> Vec<Target> {
+        match &self.promise {
+            Promise::Response(response) => response.within.iter().map(|entry| entry.target).collect(),
+            Promise::Touch(touch) => match &touch.form {
+                TouchForm::Every(target) | TouchForm::PerWindow(_, target) | TouchForm::Within(_, target) => {
+                    vec![*target]
+                }
+                TouchForm::PerStage(_) => Vec::new(),
+                TouchForm::By(targets) => targets.clone(),
+            },
+        }
+    }
+
+    /// The target of a lead that no condition of `within` fits.
+    pub fn target(&self) -> Target {
+        self.targets().last().copied().unwrap_or(Target::Elapsed(0))
+    }
+
+    /// Whether a second start cancels the running clock and starts another.
+    pub fn restarts(&self) -> bool {
+        matches!(&self.promise, Promise::Response(response) if response.restart)
+    }
+}
+
+impl Default for Pause {
+    fn default() -> Pause {
+        Pause { by_facts: true, stages: Vec::new() }
+    }
+}
+
+impl Validity {
+    /// Whether it is valid at an instant.
+    pub fn holds_at(&self, at: Instant) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
     }
 }
 
@@ -211,7 +460,7 @@ pub struct Rules {
 #[derive(Debug)]
 struct Cover {
     source: Source,
-    any_of: Vec<Scalar>,
+    tests: Vec<Test>,
 }
 
 #[derive(Debug)]
@@ -263,12 +512,13 @@ impl Rules {
         };
         let mut cover = |found: &Match| Cover {
             source: if found.path == "owner" { Source::Owner } else { Source::Tracked(track(&found.path)) },
-            any_of: found.any_of.clone(),
+            tests: found.tests.clone(),
         };
         let covers =
             policies.policies.iter().map(|policy| policy.matches.iter().map(&mut cover).collect()).collect();
         let objectives = || policies.policies.iter().flat_map(|policy| &policy.objectives);
-        let starts = objectives().flat_map(|o| &o.start).fold(0, |sorts, condition| sorts | condition.sort());
+        let starts =
+            objectives().flat_map(Objective::start).fold(0, |sorts, condition| sorts | condition.sort());
         let early = early_rules(&policies);
         Rules { policies, tracked, covers, starts, early }
     }
@@ -290,13 +540,13 @@ impl Rules {
 
     /// The first policy that covers a lead of these attributes and this owner. Rule T12.
     pub fn in_force(&self, values: &[Option<Scalar>], owner: Option<&str>) -> Option<u16> {
-        let holds = |cover: &Cover| match &cover.source {
-            Source::Owner => owner
-                .is_some_and(|owner| cover.any_of.iter().any(|s| matches!(s, Scalar::Text(t) if t == owner))),
-            Source::Tracked(index) => values
-                .get(*index)
-                .and_then(Option::as_ref)
-                .is_some_and(|value| cover.any_of.iter().any(|scalar| scalar == value)),
+        let owner = owner.map(|owner| Scalar::Text(owner.to_owned()));
+        let holds = |cover: &Cover| {
+            let value = match &cover.source {
+                Source::Owner => owner.as_ref(),
+                Source::Tracked(index) => values.get(*index).and_then(Option::as_ref),
+            };
+            cover.tests.iter().all(|test| test.holds(value))
         };
         self.covers.iter().position(|covers| covers.iter().all(holds)).map(|index| index as u16)
     }
@@ -316,8 +566,8 @@ fn early_rules(policies: &Policies) -> Vec<EarlyRule> {
     let mut early = Vec::new();
     for (policy, of) in policies.policies.iter().enumerate() {
         for (objective, promise) in of.objectives.iter().enumerate() {
-            let by_creation = promise.start.contains(&Condition::Created);
-            let by_assignment = promise.start.contains(&Condition::Assigned);
+            let by_creation = promise.start().contains(&Condition::Created);
+            let by_assignment = promise.start().contains(&Condition::Assigned);
             if by_creation || by_assignment {
                 early.push(EarlyRule {
                     policy: policy as u16,
@@ -344,7 +594,7 @@ impl Target {
 impl Policies {
     /// How much counted time an objective allows a clock started at `start`, in milliseconds.
     pub fn target_ms(&self, objective: &Objective, start: Instant) -> i64 {
-        match (objective.target, self.calendar(objective)) {
+        match (objective.target(), self.calendar(objective)) {
             (Target::Elapsed(ms), _) => ms,
             (target, Some(named)) => named.calendar.target_ms(start, target),
             (target, None) => target.elapse(start).since(start),
@@ -353,7 +603,7 @@ impl Policies {
 
     /// How much time between two instants counts for an objective, in milliseconds.
     pub fn counted_ms(&self, objective: &Objective, from: Instant, to: Instant) -> i64 {
-        match (objective.target, self.calendar(objective)) {
+        match (objective.target(), self.calendar(objective)) {
             (Target::Open(_) | Target::OpenDays(_), Some(named)) => named.calendar.counted(from, to),
             _ => to.since(from).max(0),
         }

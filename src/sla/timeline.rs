@@ -520,7 +520,7 @@ impl Course {
             return;
         }
         for rule in rules.early() {
-            let stop = &rules.objective(rule.policy, rule.objective).stop;
+            let stop = &rules.objective(rule.policy, rule.objective).stop();
             for verdict in stop.iter().map(|condition| signal.verdict(&rules.policies.pipeline, condition)) {
                 let owner = match verdict {
                     Verdict::No => continue,
@@ -604,7 +604,7 @@ impl Course {
         self.end_where(signal.fact, EndKind::Stop, ended, |clock| {
             rules
                 .objective(clock.policy, clock.objective)
-                .stop
+                .stop()
                 .iter()
                 .any(|condition| signal.holds(&rules.policies.pipeline, condition))
         });
@@ -659,7 +659,7 @@ impl Course {
         let pipeline = &rules.policies.pipeline;
         let is_closed = self.context.stage.as_ref().is_some_and(|stage| pipeline.closes(stage));
         for (index, objective) in rules.policy(policy).objectives.iter().enumerate() {
-            let starts = objective.start.iter().any(|condition| {
+            let starts = objective.start().iter().any(|condition| {
                 signal.holds(pipeline, condition) && (!is_closed || names_destination(condition))
             });
             if starts && self.is_in_while(objective) {
@@ -685,7 +685,7 @@ impl Course {
         let objective = rules.objective(policy, index);
         let now = signal.fact.time;
         let running = self.running.iter().find(|clock| clock.name == objective.name);
-        if running.is_some_and(|clock| clock.started_at == now || !objective.restart) {
+        if running.is_some_and(|clock| clock.started_at == now || !objective.restarts()) {
             return;
         }
         self.end_where(signal.fact, EndKind::End, ended, |clock| clock.name == objective.name);
@@ -720,8 +720,8 @@ impl Rules {
     /// The instant an objective's clock started at `start` runs out. Rule T3.
     fn due(&self, objective: &Objective, start: Instant) -> Instant {
         match self.policies.calendar(objective) {
-            Some(named) => named.calendar.due(start, objective.target),
-            None => objective.target.elapse(start),
+            Some(named) => named.calendar.due(start, objective.target()),
+            None => objective.target().elapse(start),
         }
     }
 }

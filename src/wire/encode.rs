@@ -227,7 +227,7 @@ impl Encoder {
 
     fn clock_ref<'a>(&'a self, output: &Output, name: &str, clock: Option<&Clock>) -> ClockRef<'a> {
         let promise = clock.map(|clock| self.promise(clock));
-        let is_elapsed = |promise: &Objective| matches!(promise.target, Target::Elapsed(_));
+        let is_elapsed = |promise: &Objective| matches!(promise.target(), Target::Elapsed(_));
         let calendar = promise.and_then(|promise| self.policies.calendar(promise));
         ClockRef {
             id: format!("{}/{name}/{}", output.lead_id, output.started_at),

@@ -2,7 +2,7 @@
 
 use crate::config::cursor::{Cursor, unsupported};
 use crate::config::tree::{Kind, Value};
-use crate::sla::policy::{Match, Scalar};
+use crate::sla::policy::{Match, Scalar, Test};
 
 /// Fields that describe an event and are attributes of no lead. Rule F8.
 const EVENT_FIELDS: &[&str] = &["event_id", "type", "lead_id", "time"];
@@ -20,7 +20,7 @@ pub(super) fn read(matches: &Cursor<'_>) -> Option<Vec<Match>> {
 fn one(path: &str, value: &Cursor<'_>) -> Option<Match> {
     let path = attribute(path, value);
     let any_of = values(value, scalar);
-    Some(Match { path: path?, any_of: any_of? })
+    Some(Match { path: path?, tests: vec![Test::AnyOf(any_of?)] })
 }
 
 fn attribute(path: &str, value: &Cursor<'_>) -> Option<String> {

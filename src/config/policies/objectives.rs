@@ -5,7 +5,9 @@ use crate::config::cursor::{Cursor, Fields, unsupported};
 use crate::config::duration;
 use crate::config::problem::did_you_mean;
 use crate::config::tree::Value;
-use crate::sla::policy::{Condition, NameId, Objective, Target};
+use crate::sla::policy::{
+    CalendarChoice, Condition, Entry, NameId, Objective, Pause, Promise, Reentry, Response, Target,
+};
 
 /// What an objective may hold.
 const FIELDS: &[&str] = &["start", "stop", "while", "restart", "within", "calendar", "severity"];
@@ -157,13 +159,20 @@ pub(super) fn read<'a>(
     can_hold(&fields, within, calendar, shared)?;
     Some(Objective {
         name: name_id(&written.name, &mut shared.names),
-        start: parts.start??,
-        stop: parts.stop??,
+        promise: Promise::Response(Response {
+            start: parts.start??,
+            stop: parts.stop??,
+            restart: parts.restart?,
+            reentry: Reentry::New,
+            within: vec![Entry { matches: Vec::new(), started_open: None, target: within }],
+        }),
         while_stages: parts.while_stages?,
-        restart: parts.restart?,
-        target: within,
-        calendar,
+        pause: Pause::default(),
+        warn: Vec::new(),
+        escalate: Vec::new(),
+        calendar: calendar.map_or(CalendarChoice::None, CalendarChoice::One),
         severity: parts.severity?,
+        penalty: None,
     })
 }
 

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::read_policies;
 use crate::sla::policy::{
-    Condition, Destination, FieldTest, Match, Objective, Operand, Policies, Scalar, Target,
+    CalendarChoice, Condition, Destination, FieldTest, Match, Objective, Operand, Policies, Scalar, Target,
+    Test,
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -70,9 +71,9 @@ fn a_small_file_stays_small() {
     let everyone = &policies.policies[0];
     assert!(everyone.matches.is_empty() && everyone.labels.is_empty());
     let objective = &everyone.objectives[0];
-    assert_eq!(objective.start, [Condition::Created]);
-    assert_eq!(objective.target, Target::Elapsed(HOUR_MS));
-    assert_eq!((objective.calendar, objective.restart), (None, false));
+    assert_eq!(objective.start(), [Condition::Created]);
+    assert_eq!(objective.target(), Target::Elapsed(HOUR_MS));
+    assert_eq!((objective.calendar.clone(), objective.restarts()), (CalendarChoice::None, false));
     assert_eq!((&objective.while_stages, &objective.severity), (&None, &None));
 }
 
@@ -112,15 +113,15 @@ policies:
     assert_eq!(policies.names, ["reply", "own"]);
     let [as_it_is, bare, fields] = &policies.policies[..] else { panic!("three policies") };
     let reply = &as_it_is.objectives[0];
-    assert_eq!((reply.target, reply.calendar), (Target::Open(4 * HOUR_MS), Some(0)));
+    assert_eq!((reply.target(), reply.calendar.clone()), (Target::Open(4 * HOUR_MS), CalendarChoice::One(0)));
     assert_eq!(reply.severity.as_deref(), Some("critical"));
     // An objective's calendar wins over its policy's, also where the shared definition gives it.
     let reply = &bare.objectives[0];
-    assert_eq!((reply.target, reply.calendar), (Target::Open(2 * HOUR_MS), Some(0)));
+    assert_eq!((reply.target(), reply.calendar.clone()), (Target::Open(2 * HOUR_MS), CalendarChoice::One(0)));
     let reply = &fields.objectives[0];
-    assert_eq!((reply.target, reply.calendar), (Target::Elapsed(HOUR_MS), Some(1)));
-    assert_eq!((&reply.stop[..], reply.restart), (&[Condition::Reopened][..], true));
-    assert_eq!(reply.start, [Condition::Created]);
+    assert_eq!((reply.target(), reply.calendar.clone()), (Target::Elapsed(HOUR_MS), CalendarChoice::One(1)));
+    assert_eq!((reply.stop(), reply.restarts()), (&[Condition::Reopened][..], true));
+    assert_eq!(reply.start(), [Condition::Created]);
     assert_eq!(fields.objectives[1].name, 1);
 }
 
@@ -137,9 +138,9 @@ policies:
     ));
     assert_eq!(policies.names, ["stage-new", "stage-working"]);
     let [new, working] = &policies.policies[0].objectives[..] else { panic!("two objectives") };
-    assert_eq!(new.start, [Condition::Entered(strings(&["new"]))]);
-    assert_eq!(new.stop, [Condition::Left { from: strings(&["new"]), to: None }]);
-    assert_eq!((new.target, new.calendar), (Target::OpenDays(1), Some(0)));
+    assert_eq!(new.start(), [Condition::Entered(strings(&["new"]))]);
+    assert_eq!(new.stop(), [Condition::Left { from: strings(&["new"]), to: None }]);
+    assert_eq!((new.target(), new.calendar.clone()), (Target::OpenDays(1), CalendarChoice::One(0)));
     assert_eq!(new.severity.as_deref(), Some("low"));
     assert_eq!(working.severity.as_deref(), Some("high"));
 }
@@ -148,7 +149,7 @@ policies:
 fn a_contact_is_outbound_by_a_human_unless_the_policy_says_otherwise() {
     let check = |condition: &str, expected: Vec<FieldTest>| {
         let objective = objective(&format!("start: created, stop: {condition}, within: 1h"));
-        assert_eq!(objective.stop, [Condition::Contacted(expected)], "{condition}");
+        assert_eq!(objective.stop(), [Condition::Contacted(expected)], "{condition}");
     };
     let (outbound, human) = (test("direction", vec![text("outbound")]), test("by", vec![text("human")]));
     check("contacted", vec![outbound.clone(), human.clone()]);
@@ -177,7 +178,8 @@ fn a_contact_is_outbound_by_a_human_unless_the_policy_says_otherwise() {
 
 #[test]
 fn conditions_are_words_maps_or_lists_of_any() {
-    let start = |written: &str| objective(&format!("start: {written}, stop: contacted, within: 1h")).start;
+    let start =
+        |written: &str| objective(&format!("start: {written}, stop: contacted, within: 1h")).start().to_vec();
     assert_eq!(start("assigned"), [Condition::Assigned]);
     assert_eq!(start("[created, reopened]"), [Condition::Created, Condition::Reopened]);
     assert_eq!(start("{entered: new}"), [Condition::Entered(strings(&["new"]))]);
@@ -201,7 +203,8 @@ fn matches_compare_values_of_one_type() {
     let policies = read(
         "policies:\n- name: a\n  match: {segment: enterprise, size: [10, \"10\", 1.5], vip: true, company.country: NO, owner: mira}\n  labels: {team: a, tier: 1}\n  attainment_goal: 0.9\n  objectives: {}\n",
     );
-    let one = |path: &str, any_of: Vec<Scalar>| Match { path: path.to_string(), any_of };
+    let one =
+        |path: &str, any_of: Vec<Scalar>| Match { path: path.to_string(), tests: vec![Test::AnyOf(any_of)] };
     let text = |value: &str| Scalar::Text(value.to_string());
     let policy = &policies.policies[0];
     let expected = [
@@ -490,7 +493,7 @@ fn a_syntax_error_is_one_problem() {
 #[test]
 fn aliases_stand_for_what_they_name() {
     let text = "objectives: {x: &o {start: created, stop: contacted}, y: *o}\npolicies: [{name: a, objectives: {x: 1h, y: 2h}}]";
-    assert_eq!(read(text).policies[0].objectives[1].target, Target::Elapsed(2 * HOUR_MS));
+    assert_eq!(read(text).policies[0].objectives[1].target(), Target::Elapsed(2 * HOUR_MS));
 }
 
 #[test]
