@@ -8,7 +8,7 @@ use overdue::config::read_policies;
 use overdue::demo::leads::{Event, Leads};
 use overdue::sla::engine::{Arrival, Effects, Engine, Settings};
 use overdue::sla::instant::Instant;
-use overdue::sla::policy::Rules;
+use overdue::sla::rules::Rules;
 use overdue::wire::decode::{self, Decoder};
 use overdue::wire::encode::Encoder;
 use overdue::wire::record::Record;
@@ -63,6 +63,7 @@ fn engine(rules: &Arc<Rules>) -> Engine {
         facts_max: 10_000,
         retention_closed_ms: 7 * DAY_MS,
         retention_idle_ms: 400 * DAY_MS,
+        speak_from: Instant::MIN,
     };
     Engine::new(Arc::clone(rules), settings)
 }
@@ -112,12 +113,12 @@ fn bench(criterion: &mut Criterion) {
     });
     let mut effects = Effects::default();
     drop(judge(filled(&rules, &events), &mut effects));
-    let encoder = Encoder::new(Arc::clone(&rules.policies), vec!["lead-events".to_owned()]);
+    let encoder = Encoder::new(vec!["lead-events".to_owned()]);
     group.throughput(Throughput::Elements(effects.outputs.len() as u64));
     group.bench_function("has its outputs written", |bencher| {
         bencher.iter(|| {
             for output in &effects.outputs {
-                black_box(encoder.encode(output, 0, START));
+                black_box(encoder.encode(&rules, output, 0, START));
             }
         });
     });

@@ -9,9 +9,9 @@ use prometheus::{
 };
 
 use crate::runtime::trouble::Kind as Trouble;
+use crate::sla::clock::Step;
 use crate::sla::instant::Instant;
 use crate::sla::policy::{Policies, Target};
-use crate::sla::timeline::Step;
 use crate::wire::decode::Reason;
 
 /// Every metric of one process; a copy counts into the same.

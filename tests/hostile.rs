@@ -11,7 +11,7 @@ use overdue::config::{self, Problems, Sources, read_policies};
 use overdue::sla::engine::{Arrival, Effects, Engine, Settings};
 use overdue::sla::fact::Fact;
 use overdue::sla::instant::Instant;
-use overdue::sla::policy::Rules;
+use overdue::sla::rules::Rules;
 use overdue::sla::store::{Lead, Store};
 use overdue::wire::changelog::{Reader, Unreadable, Writer};
 use overdue::wire::dead_letter::DeadLetter;
@@ -276,6 +276,7 @@ const SETTINGS: Settings = Settings {
     facts_max: 200,
     retention_closed_ms: 7 * DAY_MS,
     retention_idle_ms: 400 * DAY_MS,
+    speak_from: Instant::MIN,
 };
 
 /// An engine after events, one to three of each byte, that are judged now and then.

@@ -7,7 +7,7 @@ use overdue::config::read_policies;
 use overdue::demo::leads::Leads;
 use overdue::sla::engine::{Arrival, Effects, Engine, Settings};
 use overdue::sla::instant::Instant;
-use overdue::sla::policy::Rules;
+use overdue::sla::rules::Rules;
 use overdue::wire::decode::{self, Decoder};
 use overdue::wire::record::Record;
 
@@ -43,6 +43,7 @@ fn the_estimate_of_the_state_is_near_what_it_takes() {
         facts_max: 10_000,
         retention_closed_ms: 7 * DAY_MS,
         retention_idle_ms: 400 * DAY_MS,
+        speak_from: Instant::MIN,
     };
     let mut engine = Engine::new(Arc::new(Rules::new(Arc::new(policies))), settings);
     let mut decoder = Decoder::new(decode::Settings { future_skew_max_ms: 0, are_files: false });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use overdue::config::read_policies;
 use overdue::sla::engine::{Arrival, Effects, Engine, Output, Saying, Settings};
 use overdue::sla::instant::Instant;
-use overdue::sla::policy::Rules;
+use overdue::sla::rules::Rules;
 use overdue::wire::decode::{self, Decoder};
 use overdue::wire::record::Record;
 use serde_json::{Map, Value};
@@ -54,6 +54,7 @@ impl Telling {
             facts_max: 10_000,
             retention_closed_ms: 7 * DAY_MS,
             retention_idle_ms: 400 * DAY_MS,
+            speak_from: Instant::MIN,
         };
         Telling {
             engine: Engine::new(Arc::clone(&rules), settings),

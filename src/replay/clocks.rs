@@ -1,32 +1,12 @@
 //! One JSON line a clock.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::sla::engine::Output;
+use crate::sla::clock::{Clock, Context, Outcome};
 use crate::sla::instant::Instant;
-use crate::sla::policy::Policies;
-use crate::sla::timeline::{Clock, Context, Outcome};
-
-/// A clock that runs when the log ends.
-#[derive(Debug)]
-pub struct Running {
-    /// Its lead.
-    pub lead_id: Arc<str>,
-    /// Who has the lead, and where it is.
-    pub context: Arc<Context>,
-    /// The clock.
-    pub clock: Clock,
-}
-
-impl Running {
-    /// By lead, start and objective.
-    pub fn order<'a>(&'a self, policies: &'a Policies) -> (&'a str, Instant, &'a str) {
-        (&self.lead_id, self.clock.started_at, policies.name(self.clock.name))
-    }
-}
+use crate::sla::rules::Rules;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -34,67 +14,51 @@ struct Line<'a> {
     policy: &'a str,
     objective: &'a str,
     started_at: Instant,
-    due_at: Instant,
+    due_at: Option<Instant>,
     ended_at: Option<Instant>,
     outcome: &'static str,
     breached_at: Option<Instant>,
     resolved_at: Option<Instant>,
     counted_ms: i64,
     paused_ms: i64,
-    step: Option<u32>,
+    step: Option<u16>,
     owner: Option<&'a str>,
     team: Option<&'a str>,
     stage: Option<&'a str>,
 }
 
-/// Writes a clock of which the last was said.
-pub fn write_ended(
-    policies: &Policies,
-    output: &Output,
-    clock: &Clock,
-    into: &mut dyn Write,
-) -> io::Result<()> {
-    write(policies, &output.lead_id, clock, &output.context, output.date, into)
-}
-
-/// Writes a clock that runs at `until`.
-pub fn write_running(
-    policies: &Policies,
-    running: &Running,
-    until: Instant,
-    into: &mut dyn Write,
-) -> io::Result<()> {
-    write(policies, &running.lead_id, &running.clock, &running.context, until, into)
-}
-
-fn write(
-    policies: &Policies,
+/// Writes what became of a clock by `until`; `context` is who has the lead then, and where it is.
+pub fn write(
+    rules: &Rules,
     lead_id: &str,
     clock: &Clock,
-    context_at_end: &Context,
+    context: &Context,
     until: Instant,
     into: &mut dyn Write,
 ) -> io::Result<()> {
-    let policy = &policies.policies[usize::from(clock.policy)];
-    let objective = &policy.objectives[usize::from(clock.objective)];
-    let outcome = clock.outcome(until);
-    let is_breached = outcome == Outcome::Breached;
-    let end = clock.end.as_ref();
+    let policy = rules.policy(clock.policy);
+    let outcome = clock.outcome(rules, until);
+    let is_breached = matches!(outcome, Outcome::Breached | Outcome::Waived);
+    let breach = clock.breach().filter(|_| is_breached);
+    let ended_at = clock.ended_at();
+    let at_end = clock.end.as_ref().map(|end| &*end.context);
     let at_breach = clock.at_breach.as_deref().filter(|_| is_breached);
-    let context = at_breach.unwrap_or(context_at_end);
+    let context = at_breach.or(at_end).unwrap_or(context);
+    let is_resolved = clock.end.as_ref().is_some_and(|end| is_breached && end.is_stop());
+    let counted_until = ended_at.unwrap_or(until);
     let line = Line {
         lead_id,
         policy: &policy.name,
-        objective: policies.name(clock.name),
+        objective: rules.policies.name(clock.name),
         started_at: clock.started_at,
-        due_at: clock.due_at,
-        ended_at: end.map(|end| end.at),
+        due_at: clock.deadline(until),
+        ended_at,
         outcome: outcome.as_str(),
-        breached_at: is_breached.then_some(clock.due_at),
-        resolved_at: end.filter(|end| is_breached && end.is_stop()).map(|end| end.at),
-        counted_ms: policies.counted_ms(objective, clock.started_at, end.map_or(until, |end| end.at)),
-        paused_ms: 0,
-        step: None,
+        breached_at: breach.map(|breach| breach.at),
+        resolved_at: ended_at.filter(|_| is_resolved),
+        counted_ms: clock.counted_ms(rules, clock.started_at, counted_until),
+        paused_ms: clock.paused_ms(clock.started_at, counted_until),
+        step: (0 < clock.turn).then_some(clock.turn),
         owner: context.owner.as_deref(),
         team: context.team.as_deref().or(policy.labels.get("team").map(String::as_str)),
         stage: context.stage.as_deref(),

@@ -1,15 +1,23 @@
-//! How many clocks of each objective were met, and how fast.
+//! How many clocks of each objective were met, how fast, and what the others cost.
+
+use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use rust_decimal::Decimal;
 use serde::Serialize;
 
+use crate::sla::clock::{Clock, EndKind, Outcome};
 use crate::sla::instant::Instant;
 use crate::sla::policy::{Objective, Policies, Policy, Target};
-use crate::sla::timeline::{Clock, Outcome, Step};
+use crate::sla::rules::Rules;
 
-/// Counts by policy and objective, in the order of the policies.
+/// Counts by policy and objective, in the order of the policies; versions of a policy are one.
 #[derive(Debug)]
-pub struct Figures(Vec<Vec<Tally>>);
+pub struct Figures {
+    tallies: Vec<Tally>,
+    /// The tally of each objective of each policy.
+    places: Vec<Vec<usize>>,
+}
 
 #[derive(Debug)]
 struct Tally {
@@ -38,14 +46,20 @@ pub struct Row {
     pub resolved: u64,
     /// Ended with the breach standing.
     pub ended: u64,
+    /// Not stopped in time, which was waived. Rule T17.
+    pub waived: u64,
     /// Ended in time without a stop.
     pub cancelled: u64,
     /// Running, and not due.
     pub open: u64,
-    /// Share of met among met and breached; `None` where there is neither.
+    /// Share of met among met, breached and waived; `None` where there is none of them.
     pub attainment: Option<f64>,
+    /// Share of met among met and breached: what was waived is left out. Rule T17.
+    pub attainment_adjusted: Option<f64>,
     /// What the policy wants it to be.
     pub attainment_goal: Option<f64>,
+    /// What the breaches cost, by currency. Rule T19.
+    pub penalty: BTreeMap<String, Decimal>,
     /// Counted time from start to stop of clocks that were stopped, in time or late.
     pub response_ms: Option<Percentiles>,
 }
@@ -66,61 +80,62 @@ pub struct Percentiles {
 impl Figures {
     /// Nothing counted yet.
     pub fn new(policies: &Policies) -> Figures {
-        let tally = |policy: &Policy, objective: &Objective| Tally {
-            row: Row {
-                policy: policy.name.clone(),
-                objective: policies.name(objective.name).to_owned(),
-                counts: if matches!(objective.target(), Target::Elapsed(_)) { "elapsed" } else { "open" },
-                attainment_goal: policy.attainment_goal,
-                ..Row::default()
-            },
-            response_ms: Histogram::new(3).ok(),
-        };
-        let tallies =
-            |policy: &Policy| policy.objectives.iter().map(|objective| tally(policy, objective)).collect();
-        Figures(policies.policies.iter().map(tallies).collect())
+        let mut figures = Figures { tallies: Vec::new(), places: Vec::new() };
+        for policy in &policies.policies {
+            let places = policy.objectives.iter().map(|one| figures.place(policies, policy, one)).collect();
+            figures.places.push(places);
+        }
+        figures
     }
 
-    /// Counts a clock that ended with this step.
-    pub fn count_ended(&mut self, policies: &Policies, clock: &Clock, step: Step) {
-        let tally = self.tally(clock);
-        tally.row.clocks += 1;
-        match step {
-            Step::Met => tally.row.met += 1,
-            Step::Cancelled => tally.row.cancelled += 1,
-            Step::Resolved => tally.row.resolved += 1,
-            Step::Ended | Step::Breached => tally.row.ended += 1,
+    fn place(&mut self, policies: &Policies, policy: &Policy, objective: &Objective) -> usize {
+        let name = policies.name(objective.name);
+        let is_it = |tally: &Tally| tally.row.policy == policy.name && tally.row.objective == name;
+        self.tallies.iter().position(is_it).unwrap_or_else(|| {
+            let is_elapsed = matches!(objective.target(), Target::Elapsed(_));
+            let row = Row {
+                policy: policy.name.clone(),
+                objective: name.to_owned(),
+                counts: if is_elapsed { "elapsed" } else { "open" },
+                attainment_goal: policy.attainment_goal,
+                ..Row::default()
+            };
+            self.tallies.push(Tally { row, response_ms: Histogram::new(3).ok() });
+            self.tallies.len() - 1
+        })
+    }
+
+    /// Counts what became of a clock by `until`.
+    pub fn count(&mut self, rules: &Rules, clock: &Clock, until: Instant) {
+        let place = self.places[usize::from(clock.policy)][usize::from(clock.objective)];
+        let Tally { row, response_ms } = &mut self.tallies[place];
+        row.clocks += 1;
+        let outcome = clock.outcome(rules, until);
+        let end = clock.end.as_ref();
+        match (outcome, end.map(|end| end.why)) {
+            (Outcome::Met, _) => row.met += 1,
+            (Outcome::Cancelled, _) => row.cancelled += 1,
+            (Outcome::Waived, _) => row.waived += 1,
+            (Outcome::Breached, None) => row.breached_open += 1,
+            (Outcome::Breached, Some(EndKind::Stop)) => row.resolved += 1,
+            (Outcome::Breached, Some(_)) => row.ended += 1,
             // Files have no gaps.
-            Step::Undecidable => {}
+            (Outcome::Open | Outcome::Undecidable, _) => row.open += 1,
         }
-        if let (Step::Met | Step::Resolved, Some(end), Some(histogram)) =
-            (step, &clock.end, &mut tally.response_ms)
-        {
-            let objective =
-                &policies.policies[usize::from(clock.policy)].objectives[usize::from(clock.objective)];
-            let counted_ms = policies.counted_ms(objective, clock.started_at, end.at);
+        let objective = rules.objective(clock.policy, clock.objective);
+        if let (Outcome::Breached, Some(penalty)) = (outcome, &objective.penalty) {
+            *row.penalty.entry(penalty.currency.clone()).or_default() += penalty.amount;
+        }
+        if let (Some(end), Some(histogram)) = (end.filter(|end| end.is_stop()), response_ms) {
+            let counted_ms = clock.counted_ms(rules, clock.started_at, end.at);
             // It grows with what it is given, so nothing is refused.
             let _ = histogram.record(counted_ms.unsigned_abs());
         }
     }
 
-    /// Counts a clock that runs at `until`.
-    pub fn count_running(&mut self, clock: &Clock, until: Instant) {
-        let row = &mut self.tally(clock).row;
-        row.clocks += 1;
-        match clock.outcome(until) {
-            Outcome::Breached => row.breached_open += 1,
-            _ => row.open += 1,
-        }
-    }
-
     /// The figures, in the order of the policies.
     pub fn rows(self) -> Vec<Row> {
-        self.0.into_iter().flatten().map(Tally::finish).collect()
-    }
-
-    fn tally(&mut self, clock: &Clock) -> &mut Tally {
-        &mut self.0[usize::from(clock.policy)][usize::from(clock.objective)]
+        self.tallies.into_iter().map(Tally::finish).collect()
     }
 }
 
@@ -128,10 +143,11 @@ impl Tally {
     fn finish(self) -> Row {
         let row = self.row;
         let breached = row.breached_open + row.resolved + row.ended;
-        let judged = row.met + breached;
+        let share = |of: u64| (0 < of).then(|| row.met as f64 / of as f64);
         Row {
             breached,
-            attainment: (judged > 0).then(|| row.met as f64 / judged as f64),
+            attainment: share(row.met + breached + row.waived),
+            attainment_adjusted: share(row.met + breached),
             response_ms: self.response_ms.filter(|histogram| !histogram.is_empty()).map(|h| percentiles(&h)),
             ..row
         }

@@ -1,20 +1,20 @@
 //! The engine at work on a finished log: facts in, lines and figures out, in the order of dates.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::Error;
-use super::clocks::{self, Running};
+use super::clocks;
 use super::figures::Figures;
 use super::input::Event;
 use super::output::Outputs;
 use super::report::{Reading, Report};
+use crate::sla::clock::{Clock, Context, Key, Outcome, Step};
 use crate::sla::engine::{Applied, Arrival, Effects, Engine, Output, Saying, Settings};
 use crate::sla::fact::Fact;
 use crate::sla::instant::Instant;
-use crate::sla::policy::Rules;
+use crate::sla::rules::Rules;
 use crate::sla::store::RejectedAt;
-use crate::sla::timeline::Step;
 use crate::wire::decode::Reason;
 use crate::wire::encode::Encoder;
 use crate::wire::record::Topic;
@@ -35,6 +35,7 @@ const SETTINGS: Settings = Settings {
     facts_max: usize::MAX,
     retention_closed_ms: RETENTION_MS,
     retention_idle_ms: RETENTION_MS,
+    speak_from: Instant::MIN,
 };
 
 /// A rejected line that names its lead.
@@ -66,6 +67,15 @@ pub struct Judge<'a> {
     seen: Vec<Seen>,
     figures: Figures,
     judged_until: Instant,
+    /// Clocks that ended in time, where another policy may make them run again. Rule T12.
+    kept: Option<BTreeMap<(Arc<str>, Key), Ended>>,
+}
+
+/// A clock that has ended in time.
+struct Ended {
+    clock: Box<Clock>,
+    context: Arc<Context>,
+    at: Instant,
 }
 
 impl<'a> Judge<'a> {
@@ -78,6 +88,7 @@ impl<'a> Judge<'a> {
             seen: Vec::new(),
             figures: Figures::new(&rules.policies),
             judged_until: Instant::MIN,
+            kept: rules.can_change().then(BTreeMap::new),
         };
         judge.mark(rejects);
         judge
@@ -168,14 +179,7 @@ impl<'a> Judge<'a> {
     ) -> Result<Report, Error> {
         if let Some(until) = until {
             self.advance(until, outputs)?;
-            for clock in &self.running() {
-                self.figures.count_running(&clock.clock, until);
-                if let Some(sink) = &mut outputs.clocks {
-                    sink.line(|into| {
-                        clocks::write_running(&self.engine.rules().policies, clock, until, into)
-                    })?;
-                }
-            }
+            self.count_rest(until, outputs)?;
         }
         let store = self.engine.store();
         let has_facts = |slot: &u32| {
@@ -186,22 +190,43 @@ impl<'a> Judge<'a> {
         Ok(Report::new(reading, until, is_in_order, leads, self.figures.rows()))
     }
 
-    /// The clocks that run, by lead, start and objective.
-    fn running(&self) -> Vec<Running> {
+    /// Counts the clocks that could still become something else: those that run, and those that breached and
+    /// may be waived; by lead, start and objective.
+    fn count_rest(&mut self, until: Instant, outputs: &mut Outputs) -> Result<(), Error> {
+        let mut rest = self.kept.take().unwrap_or_default();
         let store = self.engine.store();
-        let mut running = Vec::new();
+        let rules = Arc::clone(self.engine.rules());
         for slot in store.slots() {
             let context = self.engine.context(slot);
-            let clocks = self.engine.clocks(slot).into_iter().filter(|clock| clock.end.is_none());
-            running.extend(clocks.map(|clock| Running {
-                lead_id: Arc::clone(store.id(slot)),
-                context: Arc::clone(&context),
-                clock,
-            }));
+            for clock in self.engine.clocks(slot) {
+                let is_settled = matches!(clock.outcome(&rules, until), Outcome::Met | Outcome::Cancelled);
+                if !is_settled {
+                    let key = (Arc::clone(store.id(slot)), clock.key());
+                    let context = Arc::clone(&context);
+                    rest.insert(key, Ended { clock: Box::new(clock), context, at: until });
+                }
+            }
         }
-        let policies = &self.engine.rules().policies;
-        running.sort_by(|a, b| a.order(policies).cmp(&b.order(policies)));
-        running
+        for ((lead_id, _), Ended { clock, context, at }) in rest {
+            self.count(&lead_id, &clock, &context, at, outputs)?;
+        }
+        Ok(())
+    }
+
+    fn count(
+        &mut self,
+        lead_id: &str,
+        clock: &Clock,
+        context: &Context,
+        at: Instant,
+        outputs: &mut Outputs,
+    ) -> Result<(), Error> {
+        let rules = self.engine.rules();
+        self.figures.count(rules, clock, at);
+        match &mut outputs.clocks {
+            Some(sink) => sink.line(|into| clocks::write(rules, lead_id, clock, context, at, into)),
+            None => Ok(()),
+        }
     }
 
     fn speak(&mut self, outputs: &mut Outputs) -> Result<(), Error> {
@@ -217,19 +242,23 @@ impl<'a> Judge<'a> {
 
     fn say(&mut self, output: &Output, outputs: &mut Outputs) -> Result<(), Error> {
         let Saying::Happened { clock, .. } = &output.saying else { return Ok(()) };
-        let is_breach = matches!(output.step, Step::Breached | Step::Resolved | Step::Ended);
+        let is_in_time = matches!(output.step, Step::Met | Step::Cancelled);
+        let is_breach = !is_in_time && output.step != Step::AtRisk;
         if is_breach && let Some(sink) = &mut outputs.breaches {
-            let encoded = self.encoder.encode(output, 0, output.date);
+            let encoded = self.encoder.encode(self.engine.rules(), output, 0, output.date);
             sink.line(|into| into.write_all(&encoded.value))?;
         }
-        if output.step == Step::Breached {
+        if !is_in_time {
             return Ok(());
         }
-        let policies = &self.engine.rules().policies;
-        self.figures.count_ended(policies, clock, output.step);
-        match &mut outputs.clocks {
-            Some(sink) => sink.line(|into| clocks::write_ended(policies, output, clock, into)),
-            None => Ok(()),
+        let (lead_id, context, at) = (&output.lead_id, &output.context, output.date);
+        match &mut self.kept {
+            None => self.count(lead_id, clock, context, at, outputs),
+            Some(kept) => {
+                let ended = Ended { clock: clock.clone(), context: Arc::clone(context), at };
+                kept.insert((Arc::clone(lead_id), clock.key()), ended);
+                Ok(())
+            }
         }
     }
 }
@@ -240,8 +269,9 @@ fn arrival(at: Instant) -> Arrival {
 }
 
 /// The order of what is said of one instant, whatever the order in which leads are looked at.
-fn order(output: &Output) -> (Instant, &str, Instant, u16, Step) {
-    (output.date, &output.lead_id, output.started_at, output.name, output.step)
+fn order(output: &Output) -> (Instant, &str, Key, Step, u16) {
+    let Output { started_at, name, turn, .. } = *output;
+    (output.date, &output.lead_id, (started_at, name, turn), output.step, output.level)
 }
 
 /// A set of hashes, most often a small one.

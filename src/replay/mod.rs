@@ -17,7 +17,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::sla::instant::Instant;
-use crate::sla::policy::{Policies, Rules};
+use crate::sla::policy::Policies;
+use crate::sla::rules::Rules;
 use crate::wire::encode::Encoder;
 
 pub use input::Inputs;
@@ -94,7 +95,7 @@ impl<'a> Run<'a> {
             request,
             names: inputs.names(),
             rules: Arc::new(Rules::new(Arc::clone(&request.policies))),
-            encoder: Encoder::new(Arc::clone(&request.policies), inputs.names()),
+            encoder: Encoder::new(inputs.names()),
             inputs,
             outputs,
             progress,

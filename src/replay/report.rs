@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::figures::Row;
@@ -98,6 +99,8 @@ pub struct Report {
     pub left_out: u64,
     /// By policy and objective, in the order of the policies.
     pub objectives: Vec<Row>,
+    /// What all breaches cost, by currency. Rule T19.
+    pub penalty: BTreeMap<String, Decimal>,
     /// The first of the rejected lines.
     #[serde(skip)]
     pub rejections: Vec<Rejection>,
@@ -125,8 +128,17 @@ impl Report {
             duplicates: reading.duplicates,
             conflicting: reading.conflicting,
             left_out: reading.left_out,
+            penalty: penalties(&objectives),
             objectives,
             rejections: reading.rejections,
         }
     }
+}
+
+fn penalties(rows: &[Row]) -> BTreeMap<String, Decimal> {
+    let mut sums = BTreeMap::<String, Decimal>::new();
+    for (currency, amount) in rows.iter().flat_map(|row| &row.penalty) {
+        *sums.entry(currency.clone()).or_default() += *amount;
+    }
+    sums
 }

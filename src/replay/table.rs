@@ -31,7 +31,7 @@ pub fn table(report: &Report, is_terminal: bool) -> String {
     format!("{}\n{}", table.trim_fmt(), summary(report))
 }
 
-const HEADER: [&str; 14] = [
+const HEADER: [&str; 15] = [
     "policy",
     "objective",
     "clocks",
@@ -39,6 +39,7 @@ const HEADER: [&str; 14] = [
     "breached",
     "resolved",
     "ended",
+    "waived",
     "cancelled",
     "open",
     "attained",
@@ -55,7 +56,8 @@ fn cells(row: &Row) -> Vec<Cell> {
     let is_missed = matches!((row.attainment, row.attainment_goal), (Some(is), Some(goal)) if is < goal);
     let attained = Cell::new(row.attainment.map_or_else(none, percent));
     let mut cells = vec![Cell::new(&row.policy), Cell::new(&row.objective)];
-    let counts = [row.clocks, row.met, row.breached, row.resolved, row.ended, row.cancelled, row.open];
+    let counts =
+        [row.clocks, row.met, row.breached, row.resolved, row.ended, row.waived, row.cancelled, row.open];
     cells.extend(counts.map(Cell::new));
     cells.push(if is_missed { attained.fg(Color::Red) } else { attained });
     cells.push(Cell::new(row.attainment_goal.map_or_else(none, percent)));
@@ -99,6 +101,9 @@ fn summary(report: &Report) -> String {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{count} {what}");
         }
+    }
+    for (currency, amount) in &report.penalty {
+        let _ = writeln!(text, "{amount} {currency} of penalties");
     }
     for (reason, count) in &report.rejected_by_reason {
         let _ = writeln!(text, "{count} rejected: {reason}");

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::port::{Partition, Topic};
 use crate::metrics::Metrics;
+use crate::sla::clock::Context;
 use crate::sla::engine;
 use crate::sla::instant::Instant;
-use crate::sla::policy::Rules;
-use crate::sla::timeline::Context;
+use crate::sla::rules::Rules;
 use crate::wire::decode;
 use crate::wire::encode::Encoder;
 use crate::wire::routing::Partitioner;

@@ -9,11 +9,11 @@ use super::port::{
 };
 use super::shared::{Shared, Upcoming};
 use crate::safeguard::{Safeguard, holds};
+use crate::sla::clock::Step;
 use crate::sla::engine::{Applied, Arrival, Effects, Engine, Output, Saying};
 use crate::sla::horizon::{Horizon, Refusal};
 use crate::sla::instant::Instant;
 use crate::sla::store::{OpenState, RejectedAt, Tally};
-use crate::sla::timeline::Step;
 use crate::wire::changelog::{self, GapRecord, Input, Loss, Progress};
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::decode::{Decoder, NAME_BYTES_MAX, Reason, Rejected};
@@ -526,7 +526,14 @@ impl Task {
 
     fn target_of(&self, output: &Output) -> Option<Target> {
         match output.step {
-            Step::Breached | Step::Resolved | Step::Ended | Step::Undecidable => Some(Target::Breaches),
+            _ if output.is_silent => None,
+            Step::Breached
+            | Step::Resolved
+            | Step::Ended
+            | Step::Undecidable
+            | Step::Escalated
+            | Step::Waived => Some(Target::Breaches),
+            Step::AtRisk => None,
             Step::Met | Step::Cancelled => self.shared.writes_outcomes.then_some(Target::Outcomes),
         }
     }
@@ -538,7 +545,7 @@ impl Task {
         output: &Output,
         now: Instant,
     ) -> Result<(), Error> {
-        let encoded: Encoded = self.shared.encoder.encode(output, self.partition, now);
+        let encoded: Encoded = self.shared.encoder.encode(self.engine.rules(), output, self.partition, now);
         port.send(Outgoing {
             target,
             key: Some(output.lead_id.as_bytes()),
@@ -652,7 +659,7 @@ impl Task {
         let store = self.engine.store();
         let on_track = |slot: u32| {
             let open = store.lead(slot).open.iter().filter(|clock| clock.state == OpenState::OnTrack);
-            open.map(move |clock| (clock.due_at, slot, clock.policy, clock.objective))
+            open.filter_map(move |clock| Some((clock.due_at?, slot, clock.policy, clock.objective)))
         };
         let mut clocks: Vec<_> = store.slots().flat_map(on_track).collect();
         clocks.sort_unstable();
@@ -755,7 +762,7 @@ fn report_output(shared: &Shared, output: &Output, now: Instant) {
     let promise = policy.objectives.iter().find(|promise| promise.name == output.name);
     let severity = promise.and_then(|promise| promise.severity.as_deref()).unwrap_or_default();
     let metrics = &shared.metrics;
-    if matches!(output.step, Step::Breached | Step::Resolved | Step::Ended | Step::Undecidable) {
+    if !matches!(output.step, Step::Met | Step::Cancelled | Step::AtRisk) {
         let is_retraction = matches!(output.saying, Saying::Retracted { .. });
         let transition = if is_retraction { "retracted" } else { output.step.as_str() };
         metrics.breach_written(&policy.name, name, severity, transition);
@@ -766,8 +773,9 @@ fn report_output(shared: &Shared, output: &Output, now: Instant) {
         let provable = output.date.plus(shared.engine.grace_ms);
         metrics.breach_detected(now.since(provable), *is_late_data);
     }
-    if let (Step::Met | Step::Resolved, Some(promise)) = (output.step, promise) {
-        metrics.responded(&policy.name, name, policies.counted_ms(promise, clock.started_at, output.date));
+    if matches!(output.step, Step::Met | Step::Resolved) {
+        let counted_ms = clock.counted_ms(&shared.rules, clock.started_at, output.date);
+        metrics.responded(&policy.name, name, counted_ms);
     }
     tracing::debug!(lead_id = %output.lead_id, kind = kind_of(output), id = %output.id, "said");
 }

@@ -21,7 +21,7 @@ use crate::runtime::shared::{Board, Health, InputTopic, Shared, StateBytes};
 use crate::runtime::trouble::{Repeats, Troubles};
 use crate::sla::engine;
 use crate::sla::instant::Instant;
-use crate::sla::policy::Rules;
+use crate::sla::rules::Rules;
 use crate::wire::decode;
 use crate::wire::encode::Encoder;
 use crate::wire::routing::Partitioner;
@@ -140,16 +140,17 @@ pub fn share(config: &Config, layout: &Layout, board_rows: usize, voice: &Voice)
     let topic =
         |(index, name): (usize, &String)| InputTopic { name: name.clone(), id: ids.get(index).cloned() };
     Arc::new(Shared {
-        rules: Arc::new(Rules::new(Arc::clone(&policies))),
+        rules: Arc::new(Rules::new(policies)),
         engine: engine::Settings {
             grace_ms: config.input.grace_ms,
             lateness_max_ms: config.input.lateness_max_ms,
             facts_max: config.input.facts_max,
             retention_closed_ms: config.retention.closed_ms,
             retention_idle_ms: config.retention.idle_ms,
+            speak_from: Instant::MIN,
         },
         decode: decode::Settings { future_skew_max_ms: config.input.future_skew_max_ms, are_files: false },
-        encoder: Encoder::new(policies, config.input.topics.clone()),
+        encoder: Encoder::new(config.input.topics.clone()),
         topics: config.input.topics.iter().enumerate().map(topic).collect(),
         partitions: layout.partitions,
         is_keyed_by_lead: config.input.keyed_by == config::KeyedBy::LeadId,

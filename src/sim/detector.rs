@@ -17,7 +17,7 @@ use crate::runtime::port::Error;
 use crate::runtime::shared::{Board, Health, InputTopic, Shared, StateBytes};
 use crate::runtime::worker::Worker;
 use crate::sla::engine;
-use crate::sla::policy::Rules;
+use crate::sla::rules::Rules;
 use crate::wire::decode;
 use crate::wire::encode::Encoder;
 use crate::wire::routing::Partitioner;
@@ -79,6 +79,7 @@ pub fn engine_settings(lateness_max_ms: i64) -> engine::Settings {
         facts_max: 10_000,
         retention_closed_ms: 7 * 86_400_000,
         retention_idle_ms: 400 * 86_400_000,
+        speak_from: crate::sla::instant::Instant::MIN,
     }
 }
 
@@ -91,7 +92,7 @@ fn shared(rules: &Arc<Rules>, port: &SimPort, lateness_max_ms: i64) -> Arc<Share
         engine: engine_settings(lateness_max_ms),
         decode: decode::Settings { future_skew_max_ms: 300_000, are_files: false },
         metrics: Metrics::new(&policies, &topics).expect("metrics have names of their own"),
-        encoder: Encoder::new(policies, topics.clone()),
+        encoder: Encoder::new(topics.clone()),
         topics: topics.into_iter().zip(ids).map(|(name, id)| InputTopic { name, id: Some(id) }).collect(),
         partitions: port.partitions(),
         is_keyed_by_lead: true,

@@ -17,10 +17,10 @@ use super::port::SimPort;
 use crate::runtime::port::{Partition, Record, Topic};
 use crate::runtime::task::Task;
 use crate::runtime::worker::Worker;
+use crate::sla::clock::Gap;
 use crate::sla::engine::{Arrival, Effects, Engine};
 use crate::sla::instant::Instant;
 use crate::sla::store::Store;
-use crate::sla::timeline::Gap;
 use crate::wire::changelog;
 use crate::wire::decode::{self, Decoder};
 use crate::wire::encode::Encoder;
@@ -253,8 +253,12 @@ fn implied<'a>(
     }
     let mut effects = Effects::default();
     while engine.advance(BEGINNING.plus(100 * SPAN_MS), 100, &mut effects) {}
-    let encoder = Encoder::new(Arc::clone(&rules.policies), Vec::new());
-    effects.outputs.iter().map(|output| claim(&encoder.encode(output, 0, Instant::MIN).value)).collect()
+    let encoder = Encoder::new(Vec::new());
+    effects
+        .outputs
+        .iter()
+        .map(|output| claim(&encoder.encode(&rules, output, 0, Instant::MIN).value))
+        .collect()
 }
 
 fn record(topic: Topic, partition: Partition, entry: &Entry) -> Record<'_> {

@@ -19,7 +19,7 @@ use crate::safeguard::{Safeguard, without};
 use crate::sla::engine::{Arrival, Effects, Engine};
 use crate::sla::horizon::Horizon;
 use crate::sla::instant::Instant;
-use crate::sla::policy::Rules;
+use crate::sla::rules::Rules;
 use crate::wire::decode::{self, Decoder};
 
 /// So many histories of each kind are tried.

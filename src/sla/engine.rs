@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use super::clock::{Cause, Clock, Context, Dated, Gap, Step};
 use super::fact::{Added, Fact, Kind};
 use super::identity::{OutputId, Said};
 use super::instant::Instant;
-use super::policy::Rules;
-use super::store::{Lead, OpenClock, OpenState, RejectedAt, Spoken, Store};
-use super::timeline::{Clock, Context, Gap, Step, Timeline, derive};
+use super::rules::Rules;
+use super::store::{Lead, OpenClock, OpenState, RejectedAt, Spoken, Store, spoken_key};
+use super::timeline::{Source, Timeline, context_at, derive};
 use crate::safeguard::{Safeguard, holds};
 
 /// Limits and windows of the engine.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub retention_closed_ms: i64,
     /// Any other lead with nothing more to say leaves this long after its last fact. Rule H10.
     pub retention_idle_ms: i64,
+    /// What is dated before this changes the state, and nobody is told. Rule H9.
+    pub speak_from: Instant,
 }
 
 /// When and where a fact came in.
@@ -67,14 +70,22 @@ pub struct Output {
     pub date: Instant,
     /// The transition.
     pub step: Step,
+    /// Of warnings and escalations which one, from 1; else 0.
+    pub level: u16,
+    /// Why it is dated so, where another policy came into force. Rule T12.
+    pub cause: Option<Cause>,
     /// Index of the policy that promised it.
     pub policy: u16,
     /// The objective's index in [`super::policy::Policies::names`].
     pub name: u16,
     /// When the clock started.
     pub started_at: Instant,
+    /// Of the clocks that start together which it is, from 1; else 0.
+    pub turn: u16,
     /// Who had the lead, and where it was. Rule T18.
     pub context: Arc<Context>,
+    /// Whether it counts and nobody is told. Rule H9.
+    pub is_silent: bool,
 }
 
 /// What an output says of a transition.
@@ -236,7 +247,9 @@ impl Engine {
         for _ in 0..budget {
             let Some(slot) = self.store.next_unplanned() else { return false };
             let timeline = self.timeline(slot);
-            self.plan_lead(slot, &timeline, effects);
+            let rules = Arc::clone(&self.rules);
+            let steps = steps(&rules, &timeline, self.horizon.unwrap_or(Instant::MIN));
+            self.plan_lead(slot, &timeline, &steps, effects);
             self.fold_settled(slot, timeline);
         }
         self.store.has_unplanned()
@@ -262,9 +275,7 @@ impl Engine {
 
     /// Every clock of a lead, those of folded facts that were spoken to their end excepted.
     pub fn clocks(&self, slot: u32) -> Vec<Clock> {
-        let timeline = self.timeline(slot);
-        let decided = self.store.lead(slot).decided.iter();
-        decided.chain(timeline.clocks()).cloned().collect()
+        self.timeline(slot).clocks().cloned().collect()
     }
 
     /// Who has a lead after its last fact, and where it is.
@@ -277,31 +288,56 @@ impl Engine {
         self.leaves_at(slot, &self.timeline(slot))
     }
 
+    /// Other rules are in force from now on: of every lead it must be seen what they change. Rule T13.
+    pub fn take_up(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+        self.store.mark_all_unplanned();
+    }
+
     fn timeline(&self, slot: u32) -> Timeline {
+        derive(self.source(slot), self.horizon.unwrap_or(Instant::MIN))
+    }
+
+    fn source(&self, slot: u32) -> Source<'_> {
         let lead = self.store.lead(slot);
-        derive(&self.rules, self.store.gaps(), lead.base.as_deref(), lead.facts.as_slice())
+        Source {
+            rules: &self.rules,
+            gaps: self.store.gaps(),
+            base: lead.base.as_deref(),
+            decided: &lead.decided,
+            facts: lead.facts.as_slice(),
+        }
     }
 
     /// Speaks what is due of one lead, then plans what comes next.
     fn judge(&mut self, slot: u32, horizon: Instant, effects: &mut Effects) {
         let timeline = self.timeline(slot);
+        let rules = Arc::clone(&self.rules);
+        let steps = steps(&rules, &timeline, horizon);
         let is_waiting = self.store.lead(slot).wait_until.is_some_and(|until| horizon < until);
         if !is_waiting {
-            self.speak(slot, &timeline, horizon, effects);
-            if self.is_past_retention(slot, &timeline, horizon) {
+            self.speak(slot, &timeline, &steps, horizon, effects);
+            if self.is_past_retention(slot, &timeline, &steps, horizon) {
                 return self.forget(slot, &timeline, effects);
             }
         }
-        self.plan_lead(slot, &timeline, effects);
+        self.plan_lead(slot, &timeline, &steps, effects);
         self.fold_settled(slot, timeline);
     }
 
     /// Makes what was spoken of a lead equal to its timeline up to the horizon. Rule H8.
-    fn speak(&mut self, slot: u32, timeline: &Timeline, horizon: Instant, effects: &mut Effects) {
+    fn speak(
+        &mut self,
+        slot: u32,
+        timeline: &Timeline,
+        steps: &[(Dated, &Clock)],
+        horizon: Instant,
+        effects: &mut Effects,
+    ) {
         let lead = self.store.lead(slot);
         let is_late_data = lead.wait_until.is_some();
-        let stale = stale(lead, timeline, horizon);
-        let missing = missing(lead, timeline, horizon);
+        let stale = stale(lead, steps, horizon);
+        let missing = missing(lead, steps, horizon);
         if stale.is_empty() && missing.is_empty() && !is_late_data {
             return;
         }
@@ -313,29 +349,9 @@ impl Engine {
             spoken.stands = false;
             spoken.times_retracted += 1;
         }
-        for (date, step, clock) in missing {
-            let lead = self.store.touch(slot);
-            let times_retracted = lead.stand(&clock, step, date);
-            let uncertain = uncertain(&lead.rejected, &clock, step, self.settings.grace_ms);
-            let said = Said {
-                lead_id: &id,
-                objective: self.rules.policies.name(clock.name),
-                started_at: clock.started_at,
-                step,
-                date,
-                times_retracted,
-            };
-            effects.outputs.push(Output {
-                id: said.id(),
-                lead_id: Arc::clone(&id),
-                date,
-                step,
-                policy: clock.policy,
-                name: clock.name,
-                started_at: clock.started_at,
-                context: context_at(&clock, step, timeline),
-                saying: Saying::Happened { clock: Box::new(clock), is_late_data, uncertain },
-            });
+        for (dated, clock) in missing {
+            let output = self.say(slot, &id, timeline, dated, clock, is_late_data);
+            effects.outputs.push(output);
         }
         if is_late_data {
             self.store.touch(slot).wait_until = None;
@@ -343,50 +359,112 @@ impl Engine {
         self.drop_settled(slot);
     }
 
+    fn say(
+        &mut self,
+        slot: u32,
+        lead_id: &Arc<str>,
+        timeline: &Timeline,
+        dated: Dated,
+        clock: &Clock,
+        is_late_data: bool,
+    ) -> Output {
+        let context = self.context_of(slot, clock, dated, timeline);
+        let is_silent = self.is_silent(clock, dated.date);
+        let Dated { date, step, level, cause } = dated;
+        let lead = self.store.touch(slot);
+        let times_retracted = lead.stand(clock, &dated, is_silent);
+        let uncertain = uncertain(&lead.rejected, clock, dated, self.settings.grace_ms);
+        let (started_at, turn) = (clock.started_at, clock.turn);
+        let objective = self.rules.policies.name(clock.name);
+        let said = Said { lead_id, objective, started_at, turn, step, level, date, times_retracted };
+        Output {
+            id: said.id(),
+            lead_id: Arc::clone(lead_id),
+            date,
+            step,
+            level,
+            cause,
+            policy: clock.policy,
+            name: clock.name,
+            started_at,
+            turn,
+            context,
+            is_silent,
+            saying: Saying::Happened { clock: Box::new(clock.clone()), is_late_data, uncertain },
+        }
+    }
+
+    /// Whether nobody is told: the date, or the breach of its clock, lies before what is spoken of. Rule H9.
+    fn is_silent(&self, clock: &Clock, date: Instant) -> bool {
+        let from = self.settings.speak_from;
+        date < from || clock.breach().is_some_and(|breach| breach.at < from && breach.at <= date)
+    }
+
+    /// Owner, team and stage at a transition's date. Rule T18.
+    fn context_of(&self, slot: u32, clock: &Clock, dated: Dated, timeline: &Timeline) -> Arc<Context> {
+        let end = clock.end.as_ref().filter(|end| end.at == dated.date).map(|end| &end.context);
+        let at_breach =
+            clock.at_breach.as_ref().filter(|_| clock.breach().is_some_and(|b| b.at == dated.date));
+        let source = self.source(slot);
+        let is_past = || source.facts.last().is_some_and(|fact| dated.date < fact.time);
+        match at_breach.or(end) {
+            Some(context) => Arc::clone(context),
+            None if is_past() => context_at(source, dated.date),
+            None => Arc::clone(timeline.course.context()),
+        }
+    }
+
     fn retraction(&self, lead_id: &Arc<str>, spoken: &Spoken, timeline: &Timeline) -> Output {
-        let said = Said {
-            lead_id,
-            objective: self.rules.policies.name(spoken.name),
-            started_at: spoken.started_at,
-            step: spoken.step,
-            date: spoken.date,
-            times_retracted: spoken.times_retracted,
-        };
+        let Spoken { started_at, turn, step, level, date, times_retracted, .. } = *spoken;
+        let objective = self.rules.policies.name(spoken.name);
+        let said = Said { lead_id, objective, started_at, turn, step, level, date, times_retracted };
         Output {
             id: said.retraction_id(),
             lead_id: Arc::clone(lead_id),
             saying: Saying::Retracted { id: said.id() },
-            date: spoken.date,
-            step: spoken.step,
+            date,
+            step,
+            level,
+            cause: None,
             policy: spoken.policy,
             name: spoken.name,
-            started_at: spoken.started_at,
+            started_at,
+            turn,
             context: Arc::clone(timeline.course.context()),
+            is_silent: spoken.is_silent,
         }
     }
 
     /// Drops clocks of folded facts of which everything has been said, and what was said of clocks that no
     /// fact to come can bring back.
     fn drop_settled(&mut self, slot: u32) {
-        if self.store.lead(slot).has_settled() {
+        if self.store.lead(slot).has_settled(&self.rules) {
             let lead = self.store.touch(slot);
             let decided = std::mem::take(&mut lead.decided);
-            lead.decided = decided.into_iter().filter(|clock| !lead.is_spoken(clock)).collect();
+            let is_kept = |clock: &Clock| !lead.is_settled(clock, &self.rules);
+            lead.decided = decided.into_iter().filter(is_kept).collect();
             let spoken = std::mem::take(&mut lead.spoken);
             lead.spoken = spoken.into_iter().filter(|spoken| lead.may_return(spoken)).collect();
         }
     }
 
     /// Enters the lead's next due instant and notes which clocks run.
-    fn plan_lead(&mut self, slot: u32, timeline: &Timeline, effects: &mut Effects) {
+    fn plan_lead(
+        &mut self,
+        slot: u32,
+        timeline: &Timeline,
+        steps: &[(Dated, &Clock)],
+        effects: &mut Effects,
+    ) {
         let lead = self.store.lead(slot);
-        let planned = next_step(lead, timeline);
+        let turn = timeline.course.next_turn(&self.rules);
+        let planned = next_step(lead, steps).into_iter().chain(turn).min();
         let due = match (planned, lead.wait_until) {
             (Some(planned), wait) => Some(wait.map_or(planned, |wait| planned.max(wait))),
             (None, Some(wait)) => Some(wait),
             (None, None) => self.leaves_at(slot, timeline),
         };
-        let open = open_clocks(lead, timeline);
+        let open = open_clocks(lead, timeline, steps);
         if !lead.was_restored {
             let is_new = |clock: &&OpenClock| !lead.open.iter().any(|known| known.is_same_as(clock));
             effects.started.extend(open.iter().filter(is_new).map(|clock| (clock.policy, clock.objective)));
@@ -402,7 +480,7 @@ impl Engine {
         let lead = self.store.lead(slot);
         let is_running = timeline.course.running().any(Clock::is_running);
         let is_known = lead.base.is_some() || !lead.facts.as_slice().is_empty();
-        let is_over = timeline.course.is_over(&self.rules.policies.pipeline) || !is_known;
+        let is_over = timeline.course.is_over(&self.rules) || !is_known;
         let retention_ms = if is_over && !is_running {
             self.settings.retention_closed_ms
         } else {
@@ -411,9 +489,15 @@ impl Engine {
         Some(lead.touched_at.plus(retention_ms))
     }
 
-    fn is_past_retention(&self, slot: u32, timeline: &Timeline, horizon: Instant) -> bool {
-        let lead = self.store.lead(slot);
-        next_step(lead, timeline).is_none()
+    fn is_past_retention(
+        &self,
+        slot: u32,
+        timeline: &Timeline,
+        steps: &[(Dated, &Clock)],
+        horizon: Instant,
+    ) -> bool {
+        next_step(self.store.lead(slot), steps).is_none()
+            && !timeline.course.has_windows()
             && self.leaves_at(slot, timeline).is_some_and(|leaves_at| leaves_at <= horizon)
     }
 
@@ -431,7 +515,7 @@ impl Engine {
         let settled = horizon.minus(self.settings.lateness_max_ms);
         let facts = self.store.lead(slot).facts.as_slice();
         let count = facts.partition_point(|fact| fact.time <= settled);
-        if 0 < count && count == facts.len() {
+        if 0 < count && count == facts.len() && !timeline.is_ahead {
             self.fold_into(slot, count, timeline);
         } else if 0 < count {
             self.fold(slot, count);
@@ -451,19 +535,21 @@ impl Engine {
 
     /// Folds the first facts of a lead.
     fn fold(&mut self, slot: u32, count: usize) {
-        let lead = self.store.lead(slot);
-        let facts = &lead.facts.as_slice()[..count];
-        let timeline = derive(&self.rules, self.store.gaps(), lead.base.as_deref(), facts);
+        let source = self.source(slot);
+        let timeline = derive(Source { facts: &source.facts[..count], ..source }, Instant::MIN);
         self.fold_into(slot, count, timeline);
     }
 
     /// Replaces the first facts of a lead by what they came to.
     fn fold_into(&mut self, slot: u32, count: usize, timeline: Timeline) {
+        let Timeline { mut course, ended, .. } = timeline;
+        let source = self.source(slot);
+        course.remember_others(Source { facts: &source.facts[..count], ..source });
         let lead = self.store.touch(slot);
         lead.folded_until = lead.facts.as_slice()[..count].last().map_or(lead.folded_until, |fact| fact.time);
-        lead.decided.extend(timeline.ended);
+        lead.decided = ended;
         lead.facts.drain_first(count);
-        lead.base = Some(Box::new(timeline.course));
+        lead.base = Some(Box::new(course));
         self.drop_settled(slot);
     }
 }
@@ -477,10 +563,10 @@ const REJECTED_MAX: usize = 8;
 
 impl Lead {
     /// Enters that a transition stands, and returns how often it was retracted before.
-    fn stand(&mut self, clock: &Clock, step: Step, date: Instant) -> u32 {
-        match self.find_spoken((clock.started_at, clock.name, step, date)) {
+    fn stand(&mut self, clock: &Clock, dated: &Dated, is_silent: bool) -> u32 {
+        match self.find_spoken(spoken_key(clock, dated)) {
             Ok(place) => {
-                self.spoken[place].stands = true;
+                (self.spoken[place].stands, self.spoken[place].is_silent) = (true, is_silent);
                 self.spoken[place].times_retracted
             }
             Err(place) => {
@@ -491,11 +577,14 @@ impl Lead {
                     Spoken {
                         started_at: clock.started_at,
                         name: clock.name,
-                        step,
-                        date,
+                        turn: clock.turn,
+                        step: dated.step,
+                        level: dated.level,
+                        date: dated.date,
                         policy: clock.policy,
                         times_retracted: 0,
                         stands: true,
+                        is_silent,
                         chunk,
                     },
                 );
@@ -504,103 +593,103 @@ impl Lead {
         }
     }
 
-    fn stands(&self, clock: &Clock, step: Step, date: Instant) -> bool {
-        self.find_spoken((clock.started_at, clock.name, step, date))
-            .is_ok_and(|place| self.spoken[place].stands)
+    /// Whether a step was told and stands; a warning is told once, whatever its date. Rule T7.
+    fn is_told(&self, clock: &Clock, dated: &Dated) -> bool {
+        if dated.step == Step::AtRisk {
+            let is_it = |spoken: &Spoken| {
+                (spoken.clock(), spoken.step, spoken.level) == (clock.key(), dated.step, dated.level)
+            };
+            return self.spoken.iter().any(is_it);
+        }
+        self.find_spoken(spoken_key(clock, dated)).is_ok_and(|place| self.spoken[place].stands)
     }
 
-    fn is_spoken(&self, clock: &Clock) -> bool {
-        clock.steps().all(|(date, step)| self.stands(clock, step, date))
+    /// Whether nothing can come of a clock any more: all was told, and there is no breach to waive.
+    fn is_settled(&self, clock: &Clock, rules: &Rules) -> bool {
+        clock.breach().is_none()
+            && clock.steps(rules, Instant::MIN).iter().all(|(dated, clock)| self.is_told(clock, dated))
     }
 
     /// Whether a fact to come can change the clock that this was said of.
     fn may_return(&self, spoken: &Spoken) -> bool {
-        let is_of = |clock: &Clock| (clock.started_at, clock.name) == (spoken.started_at, spoken.name);
         self.folded_until < spoken.started_at
-            || self.base.as_ref().is_none_or(|base| base.running().any(is_of))
-            || self.decided.iter().any(is_of)
+            || self.base.as_ref().is_none_or(|base| base.may_run(spoken.clock()))
+            || self.decided.iter().any(|clock| clock.key() == spoken.clock())
     }
 
     /// Whether something is kept of it that can be dropped.
-    fn has_settled(&self) -> bool {
-        self.decided.iter().any(|clock| self.is_spoken(clock))
+    fn has_settled(&self, rules: &Rules) -> bool {
+        self.decided.iter().any(|clock| self.is_settled(clock, rules))
             || self.spoken.iter().any(|spoken| !self.may_return(spoken))
     }
 }
 
-fn steps<'a>(lead: &'a Lead, timeline: &'a Timeline) -> impl Iterator<Item = (Instant, Step, &'a Clock)> {
-    let clocks = lead.decided.iter().chain(timeline.clocks());
-    clocks.flat_map(|clock| clock.steps().map(move |(date, step)| (date, step, clock)))
+/// The steps of all clocks, those planned after the horizon among them.
+fn steps<'a>(rules: &Rules, timeline: &'a Timeline, horizon: Instant) -> Vec<(Dated, &'a Clock)> {
+    timeline.clocks().flat_map(|clock| clock.steps(rules, horizon)).collect()
 }
 
-/// What the timeline has up to the horizon and was not spoken, in the order of dates.
-fn missing(lead: &Lead, timeline: &Timeline, horizon: Instant) -> Vec<(Instant, Step, Clock)> {
-    let mut missing: Vec<_> = steps(lead, timeline)
-        .filter(|(date, step, clock)| *date <= horizon && !lead.stands(clock, *step, *date))
-        .map(|(date, step, clock)| (date, step, clock.clone()))
-        .collect();
-    missing.sort_by_key(|(date, step, clock)| (*date, clock.started_at, clock.name, *step));
+/// What the timeline has up to the horizon and was not told, in the order of dates.
+fn missing<'a>(lead: &Lead, steps: &[(Dated, &'a Clock)], horizon: Instant) -> Vec<(Dated, &'a Clock)> {
+    let is_missing =
+        |(dated, clock): &&(Dated, &'a Clock)| dated.date <= horizon && !lead.is_told(clock, dated);
+    let mut missing: Vec<_> = steps.iter().filter(is_missing).copied().collect();
+    missing.sort_by_key(|(dated, clock)| (dated.date, clock.key(), dated.step, dated.level));
     missing
 }
 
 /// The places of what was spoken and is not in the timeline up to the horizon.
-fn stale(lead: &Lead, timeline: &Timeline, horizon: Instant) -> Vec<usize> {
-    let key = |clock: &Clock, step, date| (clock.started_at, clock.name, step, date);
-    let reached = || steps(lead, timeline).filter(|(date, ..)| *date <= horizon);
+fn stale(lead: &Lead, steps: &[(Dated, &Clock)], horizon: Instant) -> Vec<usize> {
+    let reached = || steps.iter().filter(|(dated, _)| dated.date <= horizon);
     // What was spoken of later dates is not judged now: another process's clock may have been ahead.
     let is_reached = |spoken: &Spoken| spoken.date <= horizon || !holds(Safeguard::RetractionWaits);
-    let is_judged = |spoken: &Spoken| spoken.stands && is_reached(spoken);
+    let is_judged = |spoken: &Spoken| spoken.stands && spoken.step.is_retracted() && is_reached(spoken);
     let standing = lead.spoken.iter().enumerate().filter(|(_, spoken)| is_judged(spoken));
     if lead.spoken.len() <= SPOKEN_FEW {
-        let is_there = |spoken: &Spoken| reached().any(|(date, step, c)| key(c, step, date) == spoken.key());
+        let is_there =
+            |spoken: &Spoken| reached().any(|(dated, clock)| spoken_key(clock, dated) == spoken.key());
         return standing.filter(|(_, spoken)| !is_there(spoken)).map(|(place, _)| place).collect();
     }
-    let mut keys: Vec<_> = reached().map(|(date, step, clock)| key(clock, step, date)).collect();
+    let mut keys: Vec<_> = reached().map(|(dated, clock)| spoken_key(clock, dated)).collect();
     keys.sort_unstable();
     standing.filter(|(_, s)| keys.binary_search(&s.key()).is_err()).map(|(place, _)| place).collect()
 }
 
 /// The earliest date at which something must be said or taken back.
-fn next_step(lead: &Lead, timeline: &Timeline) -> Option<Instant> {
-    let unspoken = steps(lead, timeline)
-        .filter(|(date, step, clock)| !lead.stands(clock, *step, *date))
-        .map(|(date, ..)| date);
-    let stale = stale(lead, timeline, Instant::MAX).into_iter().map(|place| lead.spoken[place].date);
-    unspoken.chain(stale).min()
+fn next_step(lead: &Lead, steps: &[(Dated, &Clock)]) -> Option<Instant> {
+    let untold =
+        steps.iter().filter(|(dated, clock)| !lead.is_told(clock, dated)).map(|(dated, _)| dated.date);
+    let stale = stale(lead, steps, Instant::MAX).into_iter().map(|place| lead.spoken[place].date);
+    untold.chain(stale).min()
 }
 
-/// The clocks that run, and those that ended and were not spoken.
-fn open_clocks(lead: &Lead, timeline: &Timeline) -> Vec<OpenClock> {
-    let open = |clock: &Clock| {
-        let (date, step) = clock.steps().next()?;
-        let state = match (lead.stands(clock, step, date), clock.is_running()) {
-            (true, false) => return None,
-            (true, true) => OpenState::Overdue,
-            (false, true) => OpenState::OnTrack,
-            (false, false) => OpenState::Ending,
+/// The clocks that run, and those that ended and were not told of.
+fn open_clocks(lead: &Lead, timeline: &Timeline, steps: &[(Dated, &Clock)]) -> Vec<OpenClock> {
+    let of = |clock: &Clock| {
+        let is_breach = |dated: &Dated| matches!(dated.step, Step::Breached | Step::Waived);
+        let own = || steps.iter().filter(|(_, other)| other.key() == clock.key()).map(|(dated, _)| dated);
+        let state = if clock.is_running() {
+            match own().any(|dated| is_breach(dated) && lead.is_told(clock, dated)) {
+                true => OpenState::Overdue,
+                false => OpenState::OnTrack,
+            }
+        } else if own().any(|dated| !lead.is_told(clock, dated)) {
+            OpenState::Ending
+        } else {
+            return None;
         };
-        let &Clock { policy, objective, started_at, due_at, .. } = clock;
-        Some(OpenClock { policy, objective, started_at, due_at, state })
+        let &Clock { policy, objective, turn, started_at, due_at, .. } = clock;
+        Some(OpenClock { policy, objective, turn, started_at, due_at, state })
     };
-    timeline.clocks().filter_map(open).collect()
-}
-
-/// Owner, team and stage at a transition's date. Rule T18.
-fn context_at(clock: &Clock, step: Step, timeline: &Timeline) -> Arc<Context> {
-    let context = match (step, &clock.end) {
-        (Step::Breached, _) => clock.at_breach.as_ref(),
-        (_, Some(end)) => Some(&end.context),
-        (_, None) => None,
-    };
-    Arc::clone(context.unwrap_or_else(|| timeline.course.context()))
+    timeline.clocks().filter_map(of).collect()
 }
 
 /// The rejected records that may disprove a breach: those of the time in which its clock ran towards it.
-fn uncertain(rejected: &[RejectedAt], clock: &Clock, step: Step, grace_ms: i64) -> Vec<RejectedAt> {
-    if step != Step::Breached {
+fn uncertain(rejected: &[RejectedAt], clock: &Clock, dated: Dated, grace_ms: i64) -> Vec<RejectedAt> {
+    if dated.step != Step::Breached {
         return Vec::new();
     }
-    let (from, to) = (clock.started_at.minus(grace_ms), clock.due_at.plus(grace_ms));
+    let (from, to) = (clock.started_at.minus(grace_ms), dated.date.plus(grace_ms));
     let may_be = |rejected: &&RejectedAt| rejected.recorded_at.is_none_or(|at| from <= at && at <= to);
     rejected.iter().filter(may_be).copied().collect()
 }

@@ -2,15 +2,15 @@
 
 use std::fmt::{self, Write};
 
+use super::clock::Step;
 use super::instant::Instant;
-use super::timeline::Step;
 
 /// The identity of one output: 32 hexadecimal digits.
 ///
 /// The first 16 bytes of the BLAKE3 hash of these fields, each but the last followed by a line feed: the version `1`,
 /// the lead id's length in bytes, the lead id, the objective's length in bytes, the objective, the clock's start, the
-/// transition's word, the level (0), the transition's date, and how often this output was retracted
-/// before. Instants are milliseconds since 1970; all numbers are decimal. A retraction hashes `retracted` and
+/// transition's word, its level (0 where it has none), the transition's date, and how often this output was
+/// retracted before; of clocks that start together also which of them it is, from 1. Instants are milliseconds since 1970; all numbers are decimal. A retraction hashes `retracted` and
 /// the word of what it retracts as its transition, joined by a space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OutputId([u8; 16]);
@@ -24,8 +24,12 @@ pub struct Said<'a> {
     pub objective: &'a str,
     /// When the clock started.
     pub started_at: Instant,
+    /// Of the clocks that start together which it is, from 1; else 0.
+    pub turn: u16,
     /// The transition.
     pub step: Step,
+    /// Of warnings and escalations which one, from 1; else 0.
+    pub level: u16,
     /// Its date.
     pub date: Instant,
     /// How often it was retracted before.
@@ -48,16 +52,20 @@ impl Said<'_> {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "1\n{}\n{}\n{}\n{}\n{}\n{prefix}{}\n0\n{}\n{}",
+            "1\n{}\n{}\n{}\n{}\n{}\n{prefix}{}\n{}\n{}\n{}",
             self.lead_id.len(),
             self.lead_id,
             self.objective.len(),
             self.objective,
             self.started_at.millis(),
             self.step.as_str(),
+            self.level,
             self.date.millis(),
             self.times_retracted,
         );
+        if 0 < self.turn {
+            let _ = write!(text, "\n{}", self.turn);
+        }
         let mut id = [0; 16];
         id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
         OutputId(id)
@@ -80,7 +88,9 @@ mod tests {
             lead_id: "L1",
             objective: "first-response",
             started_at: Instant::from_millis(1_000),
+            turn: 0,
             step: Step::Breached,
+            level: 0,
             date: Instant::from_millis(3_601_000),
             times_retracted: 0,
         };
@@ -89,5 +99,8 @@ mod tests {
         assert_eq!(said.id().to_string(), "0bd3d34c3ee95ebf867f4ba699e307dd");
         assert_ne!(said.id(), said.retraction_id());
         assert_ne!(said.id(), Said { times_retracted: 1, ..said }.id());
+        let text = "1\n2\nL1\n7\ncadence\n1000\nescalated\n2\n3601000\n0\n3";
+        let third = Said { objective: "cadence", turn: 3, step: Step::Escalated, level: 2, ..said };
+        assert_eq!(third.id().to_string(), blake3::hash(text.as_bytes()).to_hex()[..32]);
     }
 }

@@ -190,11 +190,16 @@
 
 pub mod agenda;
 pub mod calendar;
+pub mod clock;
 pub mod engine;
 pub mod fact;
 pub mod horizon;
 pub mod identity;
 pub mod instant;
 pub mod policy;
+pub mod rules;
+mod signal;
+mod standing;
 pub mod store;
 pub mod timeline;
+mod track;

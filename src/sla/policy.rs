@@ -3,12 +3,12 @@
 //! [`crate::config`] makes these from text; nothing here can be wrong in itself.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
+use super::fact::Value;
 use super::instant::Instant;
 
 /// Everything that was promised, with what it refers to.
@@ -228,7 +228,7 @@ pub struct Penalty {
 }
 
 /// How long an objective allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// Time that elapses everywhere, in milliseconds (`s m h d w`).
     Elapsed(i64),
@@ -329,16 +329,16 @@ pub enum Comparison {
 
 impl Test {
     /// Whether it holds of an attribute's value; `None` is absent.
-    pub fn holds(&self, value: Option<&Scalar>) -> bool {
+    pub fn holds(&self, value: Option<Value<'_>>) -> bool {
         match (self, value) {
-            (Test::AnyOf(scalars), Some(value)) => scalars.contains(value),
-            (Test::NoneOf(scalars), Some(value)) => !scalars.contains(value),
+            (Test::AnyOf(scalars), Some(value)) => scalars.iter().any(|scalar| value.is(scalar)),
+            (Test::NoneOf(scalars), Some(value)) => !scalars.iter().any(|scalar| value.is(scalar)),
             (Test::NoneOf(_), None) => true,
-            (Test::Compared(comparison, bound), Some(Scalar::Number(number))) => match comparison {
-                Comparison::AtLeast => number >= bound,
-                Comparison::Above => number > bound,
-                Comparison::AtMost => number <= bound,
-                Comparison::Below => number < bound,
+            (Test::Compared(comparison, bound), Some(Value::Number(number))) => match comparison {
+                Comparison::AtLeast => number >= *bound,
+                Comparison::Above => number > *bound,
+                Comparison::AtMost => number <= *bound,
+                Comparison::Below => number < *bound,
             },
             (Test::Present(is_present), value) => *is_present == value.is_some(),
             _ => false,
@@ -357,6 +357,18 @@ pub enum Scalar {
     Text(String),
     /// An object, an array or a long string: present, and equal to nothing that a policy can name.
     Other,
+}
+
+impl Scalar {
+    /// It as a field has it.
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Scalar::Bool(bool) => Value::Bool(*bool),
+            Scalar::Number(number) => Value::Number(*number),
+            Scalar::Text(text) => Value::Text(text),
+            Scalar::Other => Value::Other,
+        }
+    }
 }
 
 impl Policies {
@@ -444,44 +456,6 @@ impl Pipeline {
     }
 }
 
-/// Policies made ready for judging: what they read of a lead, and which facts may start what.
-#[derive(Debug)]
-pub struct Rules {
-    /// What was promised.
-    pub policies: Arc<Policies>,
-    /// The attributes that are kept of a lead, by dotted path; the first is [`Rules::TEAM`].
-    tracked: Vec<String>,
-    covers: Vec<Vec<Cover>>,
-    starts: u8,
-    early: Vec<EarlyRule>,
-}
-
-/// A match with its attribute resolved.
-#[derive(Debug)]
-struct Cover {
-    source: Source,
-    tests: Vec<Test>,
-}
-
-#[derive(Debug)]
-enum Source {
-    Owner,
-    Tracked(usize),
-}
-
-/// An objective whose clock may be satisfied at its start. Rule T6.
-#[derive(Debug, Clone, Copy)]
-pub struct EarlyRule {
-    /// Index of its policy.
-    pub policy: u16,
-    /// Its index in the policy.
-    pub objective: u16,
-    /// Whether creation starts it.
-    pub by_creation: bool,
-    /// Whether assignment starts it.
-    pub by_assignment: bool,
-}
-
 impl Condition {
     /// One bit for each sort of condition, so that most facts need no look at the objectives.
     pub const fn sort(&self) -> u8 {
@@ -496,116 +470,12 @@ impl Condition {
     }
 }
 
-impl Rules {
-    /// The index of the attribute `team` among the tracked ones.
-    pub const TEAM: usize = 0;
-
-    /// Makes policies ready.
-    pub fn new(policies: Arc<Policies>) -> Rules {
-        let mut tracked = vec!["team".to_owned()];
-        let mut track = |path: &str| match tracked.iter().position(|known| known == path) {
-            Some(index) => index,
-            None => {
-                tracked.push(path.to_owned());
-                tracked.len() - 1
-            }
-        };
-        let mut cover = |found: &Match| Cover {
-            source: if found.path == "owner" { Source::Owner } else { Source::Tracked(track(&found.path)) },
-            tests: found.tests.clone(),
-        };
-        let covers =
-            policies.policies.iter().map(|policy| policy.matches.iter().map(&mut cover).collect()).collect();
-        let objectives = || policies.policies.iter().flat_map(|policy| &policy.objectives);
-        let starts =
-            objectives().flat_map(Objective::start).fold(0, |sorts, condition| sorts | condition.sort());
-        let early = early_rules(&policies);
-        Rules { policies, tracked, covers, starts, early }
-    }
-
-    /// The attributes that are kept of a lead.
-    pub fn tracked(&self) -> &[String] {
-        &self.tracked
-    }
-
-    /// Whether any clock may start at a fact of these sorts.
-    pub fn may_start(&self, sorts: u8) -> bool {
-        self.starts & sorts != 0
-    }
-
-    /// The objectives whose clocks may be satisfied at their start.
-    pub fn early(&self) -> &[EarlyRule] {
-        &self.early
-    }
-
-    /// The first policy that covers a lead of these attributes and this owner. Rule T12.
-    pub fn in_force(&self, values: &[Option<Scalar>], owner: Option<&str>) -> Option<u16> {
-        let owner = owner.map(|owner| Scalar::Text(owner.to_owned()));
-        let holds = |cover: &Cover| {
-            let value = match &cover.source {
-                Source::Owner => owner.as_ref(),
-                Source::Tracked(index) => values.get(*index).and_then(Option::as_ref),
-            };
-            cover.tests.iter().all(|test| test.holds(value))
-        };
-        self.covers.iter().position(|covers| covers.iter().all(holds)).map(|index| index as u16)
-    }
-
-    /// The objective at these indexes.
-    pub fn objective(&self, policy: u16, objective: u16) -> &Objective {
-        &self.policies.policies[usize::from(policy)].objectives[usize::from(objective)]
-    }
-
-    /// The policy at this index.
-    pub fn policy(&self, policy: u16) -> &Policy {
-        &self.policies.policies[usize::from(policy)]
-    }
-}
-
-fn early_rules(policies: &Policies) -> Vec<EarlyRule> {
-    let mut early = Vec::new();
-    for (policy, of) in policies.policies.iter().enumerate() {
-        for (objective, promise) in of.objectives.iter().enumerate() {
-            let by_creation = promise.start().contains(&Condition::Created);
-            let by_assignment = promise.start().contains(&Condition::Assigned);
-            if by_creation || by_assignment {
-                early.push(EarlyRule {
-                    policy: policy as u16,
-                    objective: objective as u16,
-                    by_creation,
-                    by_assignment,
-                });
-            }
-        }
-    }
-    early
-}
-
 impl Target {
     /// Where it runs out when it counts all time.
     pub const fn elapse(self, start: Instant) -> Instant {
         match self {
             Target::Elapsed(ms) | Target::Open(ms) => start.plus(ms),
             Target::OpenDays(days) => start.plus(days as i64 * 86_400_000),
-        }
-    }
-}
-
-impl Policies {
-    /// How much counted time an objective allows a clock started at `start`, in milliseconds.
-    pub fn target_ms(&self, objective: &Objective, start: Instant) -> i64 {
-        match (objective.target(), self.calendar(objective)) {
-            (Target::Elapsed(ms), _) => ms,
-            (target, Some(named)) => named.calendar.target_ms(start, target),
-            (target, None) => target.elapse(start).since(start),
-        }
-    }
-
-    /// How much time between two instants counts for an objective, in milliseconds.
-    pub fn counted_ms(&self, objective: &Objective, from: Instant, to: Instant) -> i64 {
-        match (objective.target(), self.calendar(objective)) {
-            (Target::Open(_) | Target::OpenDays(_), Some(named)) => named.calendar.counted(from, to),
-            _ => to.since(from).max(0),
         }
     }
 }

@@ -9,10 +9,11 @@ use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::agenda::Agenda;
+use super::clock::{Clock, Dated, Gap, Key, Step};
 use super::fact::{Fact, Facts};
 use super::instant::Instant;
 use super::policy::NameId;
-use super::timeline::{Clock, Course, Gap, Step};
+use super::timeline::Course;
 
 /// What is kept of one lead.
 ///
@@ -61,8 +62,12 @@ pub struct Spoken {
     pub started_at: Instant,
     /// The clock's objective.
     pub name: NameId,
+    /// Of the clocks that start together which it is, from 1; else 0.
+    pub turn: u16,
     /// The transition.
     pub step: Step,
+    /// Of warnings and escalations which one, from 1; else 0.
+    pub level: u16,
     /// Its date.
     pub date: Instant,
     /// The policy that promised it.
@@ -71,6 +76,8 @@ pub struct Spoken {
     pub times_retracted: u32,
     /// Whether it stands, that is was not retracted since.
     pub stands: bool,
+    /// Whether nobody was told, because it is dated before what is spoken of. Rule H9.
+    pub is_silent: bool,
     /// In which of its lead's chunks it is kept.
     #[serde(skip)]
     pub chunk: u32,
@@ -78,9 +85,22 @@ pub struct Spoken {
 
 impl Spoken {
     /// What tells transitions of one lead apart.
-    pub fn key(&self) -> (Instant, NameId, Step, Instant) {
-        (self.started_at, self.name, self.step, self.date)
+    pub fn key(&self) -> SpokenKey {
+        (self.clock(), self.step, self.level, self.date)
     }
+
+    /// What names the clock within its lead.
+    pub fn clock(&self) -> Key {
+        (self.started_at, self.name, self.turn)
+    }
+}
+
+/// What tells transitions of one lead apart.
+pub type SpokenKey = (Key, Step, u16, Instant);
+
+/// The key of a clock's step.
+pub fn spoken_key(clock: &Clock, dated: &Dated) -> SpokenKey {
+    (clock.key(), dated.step, dated.level, dated.date)
 }
 
 /// Where a record that was rejected can be found.
@@ -103,10 +123,12 @@ pub struct OpenClock {
     pub policy: u16,
     /// Index of its objective in that policy.
     pub objective: u16,
+    /// Of the clocks that start together which it is, from 1; else 0.
+    pub turn: u16,
     /// When it started.
     pub started_at: Instant,
-    /// When it is due.
-    pub due_at: Instant,
+    /// When it is due; `None` while it is paused, or where it has no target.
+    pub due_at: Option<Instant>,
     /// How far it is.
     pub state: OpenState,
 }
@@ -125,7 +147,8 @@ pub enum OpenState {
 impl OpenClock {
     /// Whether this is the same clock of the same lead.
     pub fn is_same_as(&self, other: &OpenClock) -> bool {
-        (self.policy, self.objective, self.started_at) == (other.policy, other.objective, other.started_at)
+        (self.policy, self.objective, self.turn, self.started_at)
+            == (other.policy, other.objective, other.turn, other.started_at)
     }
 }
 
@@ -181,6 +204,7 @@ impl Lead {
             + allocated(self.facts.capacity() * size_of::<Fact>())
             + vec_bytes(&self.spoken)
             + vec_bytes(&self.decided)
+            + self.decided.iter().map(Clock::bytes).sum::<usize>()
             + vec_bytes(&self.rejected)
             + vec_bytes(&self.open)
             + self.base.as_ref().map_or(0, |base| allocated(base.bytes()))
@@ -202,7 +226,7 @@ impl Lead {
     }
 
     /// The place of a spoken transition, or where it would be.
-    pub fn find_spoken(&self, key: (Instant, NameId, Step, Instant)) -> Result<usize, usize> {
+    pub fn find_spoken(&self, key: SpokenKey) -> Result<usize, usize> {
         self.spoken.binary_search_by_key(&key, Spoken::key)
     }
 }
@@ -520,7 +544,8 @@ impl Store {
         }
     }
 
-    fn mark_all_unplanned(&mut self) {
+    /// Notes that every lead must be looked at.
+    pub fn mark_all_unplanned(&mut self) {
         let slots: Vec<u32> = self.slots().collect();
         slots.into_iter().for_each(|slot| self.mark_unplanned(slot));
     }

@@ -77,7 +77,7 @@ fn is_about_id(finding: &Finding) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sla::timeline::Step;
+    use crate::sla::clock::Step;
     use crate::verify::said::{ClockKey, Difference};
 
     const NOTHING: Known<'static> = Known {
@@ -95,8 +95,8 @@ mod tests {
 
     /// A finding about a breach of second 100, which was said at 106.
     fn excuse(known: Known<'_>, kind: Kind, field: &str) -> Option<Excuse> {
-        let clock = ClockKey { lead_id: "L1".into(), objective: "first".into(), started_at: at(0) };
-        let key = Key { clock, step: Step::Breached, date: at(100) };
+        let clock = ClockKey { lead_id: "L1".into(), objective: "first".into(), started_at: at(0), turn: 0 };
+        let key = Key { clock, step: Step::Breached, level: 0, date: at(100) };
         let difference = Difference { field: field.to_owned(), said: 1.into(), recomputed: 2.into() };
         let differences = vec![difference];
         let finding = Finding { differences, recorded_at: Some(at(106)), ..Finding::of(kind, &key) };

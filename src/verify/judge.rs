@@ -10,11 +10,11 @@ use super::finding::{Finding, Kind};
 use super::ledger::Expected;
 use super::letters::{Letter, Letters};
 use super::said::{Place, Said, What};
+use crate::sla::clock::Step;
 use crate::sla::engine::{self, Applied, Arrival, Effects, Engine};
 use crate::sla::fact::{Fact, Kind as FactKind};
 use crate::sla::instant::Instant;
-use crate::sla::policy::Rules;
-use crate::sla::timeline::Step;
+use crate::sla::rules::Rules;
 use crate::wire::decode::{Decoder, Reason, Settings as Decoding};
 use crate::wire::encode::Encoder;
 use crate::wire::record::{Partition, Record, Topic};
@@ -137,6 +137,7 @@ impl<'a> Judge<'a> {
             facts_max: usize::MAX,
             retention_closed_ms: settings.retention_closed_ms,
             retention_idle_ms: settings.retention_idle_ms,
+            speak_from: Instant::MIN,
         };
         Judge {
             settings,
@@ -184,7 +185,12 @@ impl<'a> Judge<'a> {
             effects.started.clear();
             for output in effects.outputs.drain(..) {
                 if self.settings.has_outcomes || !matches!(output.step, Step::Met | Step::Cancelled) {
-                    let encoded = self.settings.encoder.encode(&output, self.logs.partition, output.date);
+                    let encoded = self.settings.encoder.encode(
+                        &self.settings.rules,
+                        &output,
+                        self.logs.partition,
+                        output.date,
+                    );
                     self.expect(&encoded.value);
                 }
             }
@@ -375,7 +381,7 @@ policies:
         let policies = Arc::new(policies);
         Settings {
             rules: Arc::new(Rules::new(Arc::clone(&policies))),
-            encoder: Encoder::new(policies, vec!["leads".to_owned()]),
+            encoder: Encoder::new(vec!["leads".to_owned()]),
             inputs: 1,
             partitions: 1,
             decoding: Decoding { future_skew_max_ms: 0, are_files: false },

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::finding::{Excuse, Finding, Kind};
 use super::said::{ClockKey, Content, Difference, Id, Key, Place, Said, What};
+use crate::sla::clock::Step;
 use crate::sla::instant::Instant;
-use crate::sla::timeline::Step;
 
 /// What should have been said.
 pub type Expected = BTreeMap<Key, Content>;
@@ -280,8 +280,8 @@ mod tests {
     }
 
     fn key(lead: &str, step: Step, hour: i64) -> Key {
-        let clock = ClockKey { lead_id: lead.into(), objective: "first".into(), started_at: at(0) };
-        Key { clock, step, date: at(hour) }
+        let clock = ClockKey { lead_id: lead.into(), objective: "first".into(), started_at: at(0), turn: 0 };
+        Key { clock, step, level: 0, date: at(hour) }
     }
 
     fn said(key: &Key, owner: &str, retracts: Option<Id>, id: Id) -> Said {

@@ -28,9 +28,9 @@ use crate::config::{self, Config};
 use crate::kafka::reader::{Extent, Piece, Reader};
 use crate::runtime::port::Error;
 use crate::serve;
+use crate::sla::clock::Step;
 use crate::sla::instant::Instant;
-use crate::sla::policy::Rules;
-use crate::sla::timeline::Step;
+use crate::sla::rules::Rules;
 use crate::wire::decode::{self, Decoder};
 use crate::wire::encode::Encoder;
 use crate::wire::record::{Partition, Record, Topic};
@@ -322,7 +322,7 @@ impl<'a> Run<'a> {
         let policies = Arc::new(config.policies.policies.clone());
         judge::Settings {
             rules: Arc::new(Rules::new(Arc::clone(&policies))),
-            encoder: Encoder::new(policies, config.input.topics.clone()),
+            encoder: Encoder::new(config.input.topics.clone()),
             inputs: self.topics.inputs,
             partitions: self.partitions,
             decoding: decoding(config),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::sla::clock::Step;
 use crate::sla::identity::Said as Identity;
 use crate::sla::instant::Instant;
-use crate::sla::timeline::Step;
 use crate::wire::record::{Partition, Topic};
 
 /// One objective running once on one lead.
@@ -19,6 +19,8 @@ pub struct ClockKey {
     pub objective: Arc<str>,
     /// When it started.
     pub started_at: Instant,
+    /// Of the clocks that start together which it is, from 1; else 0.
+    pub turn: u16,
 }
 
 /// A transition of a clock: what is said at most once at a time.
@@ -28,6 +30,8 @@ pub struct Key {
     pub clock: ClockKey,
     /// The transition.
     pub step: Step,
+    /// Of warnings and escalations which one, from 1; else 0.
+    pub level: u16,
     /// Its date.
     pub date: Instant,
 }
@@ -39,7 +43,9 @@ impl Key {
             lead_id: &self.clock.lead_id,
             objective: &self.clock.objective,
             started_at: self.clock.started_at,
+            turn: self.clock.turn,
             step: self.step,
+            level: self.level,
             date: self.date,
             times_retracted,
         };
@@ -187,8 +193,10 @@ fn what(date: Instant, data: Map<String, Value>) -> Result<What, String> {
         objective: text(&data, "/objective")?.into(),
         started_at: Instant::parse(text(&data, "/clock/started_at")?)
             .ok_or("`data.clock.started_at` is no instant")?,
+        turn: number(&data, "/clock/step")?,
     };
-    let key = |word: &str| Ok::<_, String>(Key { clock: clock.clone(), step: step(word)?, date });
+    let level = number(&data, "/level")?;
+    let key = |word: &str| Ok::<_, String>(Key { clock: clock.clone(), step: step(word)?, level, date });
     match text(&data, "/transition")? {
         "retracted" => {
             let id = Id::parse(text(&data, "/retracts/id")?).ok_or("`data.retracts.id` is no id")?;
@@ -207,9 +215,25 @@ fn text<'a>(data: &'a Value, path: &str) -> Result<&'a str, String> {
     found.ok_or_else(|| format!("`data{}` is no text", path.replace('/', ".")))
 }
 
+/// A small number that is 0 where it is not given.
+fn number(data: &Value, path: &str) -> Result<u16, String> {
+    let Some(found) = data.pointer(path) else { return Ok(0) };
+    let number = found.as_u64().and_then(|number| u16::try_from(number).ok());
+    number.ok_or_else(|| format!("`data{}` is no number", path.replace('/', ".")))
+}
+
 fn step(word: &str) -> Result<Step, String> {
-    const ALL: [Step; 6] =
-        [Step::Met, Step::Cancelled, Step::Breached, Step::Resolved, Step::Ended, Step::Undecidable];
+    const ALL: [Step; 9] = [
+        Step::Met,
+        Step::Cancelled,
+        Step::Breached,
+        Step::Resolved,
+        Step::Ended,
+        Step::Undecidable,
+        Step::AtRisk,
+        Step::Escalated,
+        Step::Waived,
+    ];
     let found = ALL.into_iter().find(|step| step.as_str() == word);
     found.ok_or_else(|| format!("the transition `{word}` is not one that this version knows"))
 }

@@ -13,10 +13,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::record::Position;
+use crate::sla::clock::{Clock, Gap};
 use crate::sla::fact::Fact;
 use crate::sla::instant::Instant;
 use crate::sla::store::{Lead, RejectedAt, Spoken, Store};
-use crate::sla::timeline::{Clock, Course, Gap};
+use crate::sla::timeline::Course;
 
 /// The first byte of every lead's value.
 const FORMAT: u8 = 2;

@@ -1,15 +1,14 @@
 //! Outputs as CloudEvents 1.0, JSON structured, with the same attributes as `ce_` headers.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
+use crate::sla::clock::{Cause, Clock, Step};
 use crate::sla::engine::{Output, Saying};
-use crate::sla::fact::Fact;
+use crate::sla::fact::{Fact, Value};
 use crate::sla::instant::Instant;
-use crate::sla::policy::{Objective, Policies, Target};
+use crate::sla::policy::Objective;
+use crate::sla::rules::Rules;
 use crate::sla::store::RejectedAt;
-use crate::sla::timeline::{Clock, Step};
 
 /// The `source` of every output.
 pub const SOURCE: &str = "/overdue";
@@ -17,7 +16,6 @@ pub const SOURCE: &str = "/overdue";
 /// Writes outputs of one service.
 #[derive(Debug, Clone)]
 pub struct Encoder {
-    policies: Arc<Policies>,
     topics: Vec<String>,
 }
 
@@ -61,6 +59,9 @@ pub const fn kind_of(output: &Output) -> &'static str {
         (_, Step::Resolved) => "dev.overdue.resolved.v1",
         (_, Step::Ended) => "dev.overdue.ended.v1",
         (_, Step::Undecidable) => "dev.overdue.undecidable.v1",
+        (_, Step::AtRisk) => "dev.overdue.at-risk.v1",
+        (_, Step::Escalated) => "dev.overdue.escalated.v1",
+        (_, Step::Waived) => "dev.overdue.waived.v1",
     }
 }
 
@@ -83,6 +84,11 @@ struct CloudEvent<'a> {
 struct Data<'a> {
     lead_id: &'a str,
     transition: &'static str,
+    /// Of warnings and escalations which one, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
     policy: PolicyRef<'a>,
     objective: &'a str,
     severity: Option<&'a str>,
@@ -91,6 +97,10 @@ struct Data<'a> {
     owner: Option<&'a str>,
     team: Option<&'a str>,
     stage: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    penalty: Option<PenaltyRef<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiver: Option<WaiverRef<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     late_by: Option<LateBy>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +123,9 @@ struct PolicyRef<'a> {
 struct ClockRef<'a> {
     id: String,
     started_at: Instant,
+    /// Of the clocks that start together which it is, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_at: Option<Instant>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,6 +138,21 @@ struct ClockRef<'a> {
     counted_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     paused_ms: Option<i64>,
+}
+
+/// What the breach costs. Rule T19.
+#[derive(Serialize)]
+struct PenaltyRef<'a> {
+    amount: serde_json::Number,
+    currency: &'a str,
+}
+
+/// Who waived the breach, and why. Rule T17.
+#[derive(Serialize)]
+struct WaiverRef<'a> {
+    at: Instant,
+    who: Option<&'a str>,
+    why: Option<&'a str>,
 }
 
 /// How much later than the deadline a breached clock stopped running. Rule T5.
@@ -159,13 +187,13 @@ struct Evidence<'a> {
 }
 
 impl Encoder {
-    /// Writes outputs about these policies, from facts of these topics.
-    pub fn new(policies: Arc<Policies>, topics: Vec<String>) -> Encoder {
-        Encoder { policies, topics }
+    /// Writes outputs from facts of these topics.
+    pub fn new(topics: Vec<String>) -> Encoder {
+        Encoder { topics }
     }
 
     /// Writes one output of a partition.
-    pub fn encode(&self, output: &Output, partition: i32, recorded_at: Instant) -> Encoded {
+    pub fn encode(&self, rules: &Rules, output: &Output, partition: i32, recorded_at: Instant) -> Encoded {
         let (id, kind) = (output.id.to_string(), kind_of(output));
         let (time, subject) = (output.date.to_string(), output.lead_id.to_string());
         let event = CloudEvent {
@@ -178,7 +206,7 @@ impl Encoder {
             recordedtime: recorded_at,
             datacontenttype: "application/json",
             partitionkey: &subject,
-            data: self.data(output, partition),
+            data: self.data(rules, output, partition),
         };
         let mut value = Vec::with_capacity(1024);
         if serde_json::to_writer(&mut value, &event).is_err() {
@@ -188,9 +216,9 @@ impl Encoder {
         Encoded { id, kind, time, subject, value }
     }
 
-    fn data<'a>(&'a self, output: &'a Output, partition: i32) -> Data<'a> {
-        let policy = &self.policies.policies[usize::from(output.policy)];
-        let objective = self.policies.name(output.name);
+    fn data<'a>(&'a self, rules: &'a Rules, output: &'a Output, partition: i32) -> Data<'a> {
+        let policy = rules.policy(output.policy);
+        let objective = rules.policies.name(output.name);
         let (clock, is_late_data, rejected, retracts) = match &output.saying {
             Saying::Happened { clock, is_late_data, uncertain } => {
                 (Some(&**clock), *is_late_data, uncertain.as_slice(), None)
@@ -205,18 +233,19 @@ impl Encoder {
         Data {
             lead_id: &output.lead_id,
             transition: if retracts.is_some() { "retracted" } else { output.step.as_str() },
-            policy: PolicyRef { name: &policy.name, version: &self.policies.version },
+            level: (0 < output.level).then_some(output.level),
+            cause: output.cause.map(Cause::as_str),
+            policy: PolicyRef { name: &policy.name, version: &rules.edition_of(output.policy).version },
             objective,
             severity: promise.and_then(|promise| promise.severity.as_deref()),
             labels: &policy.labels,
-            clock: self.clock_ref(output, objective, clock),
+            clock: clock_ref(rules, output, objective, clock),
             owner: context.owner.as_deref(),
             team: context.team.as_deref().or(policy.labels.get("team").map(String::as_str)),
             stage: context.stage.as_deref(),
-            late_by: clock.filter(|clock| clock.due_at < output.date).map(|clock| LateBy {
-                counted_ms: self.counted_ms(clock, clock.due_at, output.date),
-                elapsed_ms: output.date.since(clock.due_at),
-            }),
+            penalty: promise.and_then(|promise| penalty(promise, output)),
+            waiver: clock.filter(|_| output.step == Step::Waived).and_then(waiver),
+            late_by: clock.and_then(|clock| late_by(rules, clock, output.date)),
             retracts,
             late_data: is_late_data,
             uncertain: !rejected.is_empty(),
@@ -225,32 +254,10 @@ impl Encoder {
         }
     }
 
-    fn clock_ref<'a>(&'a self, output: &Output, name: &str, clock: Option<&Clock>) -> ClockRef<'a> {
-        let promise = clock.map(|clock| self.promise(clock));
-        let is_elapsed = |promise: &Objective| matches!(promise.target(), Target::Elapsed(_));
-        let calendar = promise.and_then(|promise| self.policies.calendar(promise));
-        ClockRef {
-            id: format!("{}/{name}/{}", output.lead_id, output.started_at),
-            started_at: output.started_at,
-            due_at: clock.map(|clock| clock.due_at),
-            target_ms: promise.map(|promise| self.policies.target_ms(promise, output.started_at)),
-            counts: promise.map(|promise| if is_elapsed(promise) { "elapsed" } else { "open" }),
-            calendar: calendar.map(|named| named.name.as_str()),
-            counted_ms: clock.map(|clock| self.counted_ms(clock, clock.started_at, output.date)),
-            paused_ms: clock.map(|_| 0),
-        }
-    }
-
-    fn promise(&self, clock: &Clock) -> &Objective {
-        &self.policies.policies[usize::from(clock.policy)].objectives[usize::from(clock.objective)]
-    }
-
-    fn counted_ms(&self, clock: &Clock, from: Instant, to: Instant) -> i64 {
-        self.policies.counted_ms(self.promise(clock), from, to)
-    }
-
     fn evidence<'a>(&'a self, clock: &'a Clock, step: Step, partition: i32) -> Vec<Evidence<'a>> {
-        let end = clock.end.as_ref().and_then(|end| end.fact.as_ref()).filter(|_| step != Step::Breached);
+        let is_end = matches!(step, Step::Met | Step::Cancelled | Step::Resolved | Step::Ended);
+        let end = clock.end.as_ref().and_then(|end| end.fact.as_ref()).filter(|_| is_end);
+        let waiver = clock.waiver.as_ref().map(|waiver| &waiver.fact).filter(|_| step == Step::Waived);
         let evidence = |fact: &'a Fact| Evidence {
             topic: self.topic(fact.topic),
             partition,
@@ -259,7 +266,7 @@ impl Encoder {
             kind: fact.kind.as_str(),
             time: fact.time,
         };
-        std::iter::once(&clock.start_fact).chain(end).map(evidence).collect()
+        std::iter::once(&clock.start_fact).chain(end).chain(waiver).map(evidence).collect()
     }
 
     fn rejected(&self, rejected: &RejectedAt) -> Place<'_> {
@@ -272,14 +279,60 @@ impl Encoder {
     }
 }
 
+/// A clock as it is at the date of an output; of one that was taken back only its identity.
+fn clock_ref<'a>(rules: &'a Rules, output: &Output, name: &str, clock: Option<&Clock>) -> ClockRef<'a> {
+    let Output { lead_id, started_at, turn, date, .. } = output;
+    let step = (0 < *turn).then_some(*turn);
+    let id = match step {
+        Some(step) => format!("{lead_id}/{name}/{started_at}/{step}"),
+        None => format!("{lead_id}/{name}/{started_at}"),
+    };
+    let calendar = clock.and_then(|clock| clock.allowed.calendar);
+    ClockRef {
+        id,
+        started_at: *started_at,
+        step,
+        due_at: clock.and_then(|clock| clock.deadline(*date)),
+        target_ms: clock.and_then(|clock| rules.target_ms(&clock.allowed, *started_at)),
+        counts: clock.map(|clock| if clock.allowed.counting().is_some() { "open" } else { "elapsed" }),
+        calendar: calendar.map(|index| rules.policies.calendars[usize::from(index)].name.as_str()),
+        counted_ms: clock.map(|clock| clock.counted_ms(rules, *started_at, *date)),
+        paused_ms: clock.map(|clock| clock.paused_ms(*started_at, *date)),
+    }
+}
+
+/// How late a clock is at a date. Rule T5.
+fn late_by(rules: &Rules, clock: &Clock, date: Instant) -> Option<LateBy> {
+    let due_at = clock.breach()?.due_at;
+    (due_at < date)
+        .then(|| LateBy { counted_ms: clock.counted_ms(rules, due_at, date), elapsed_ms: date.since(due_at) })
+}
+
+fn penalty<'a>(promise: &'a Objective, output: &Output) -> Option<PenaltyRef<'a>> {
+    let penalty = promise.penalty.as_ref().filter(|_| output.step == Step::Breached)?;
+    let amount = serde_json::from_str(&penalty.amount.to_string()).ok()?;
+    Some(PenaltyRef { amount, currency: &penalty.currency })
+}
+
+fn waiver(clock: &Clock) -> Option<WaiverRef<'_>> {
+    let waiver = clock.waiver.as_deref()?;
+    let text = |name: &str| match waiver.fact.field(name) {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    };
+    Some(WaiverRef { at: waiver.at, who: text("who"), why: text("why") })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
     use crate::config::read_policies;
     use crate::sla::engine::{Arrival, Effects, Engine, Settings};
-    use crate::sla::policy::Rules;
+    use crate::sla::rules::Rules;
     use crate::wire::decode::{self, Decoder};
     use crate::wire::record::Record;
 
@@ -305,11 +358,12 @@ policies:
         engine.apply(&event.lead_id, event.fact, arrival);
     }
 
-    fn said(engine: &mut Engine, policies: &Arc<Policies>, until: &str) -> Vec<Value> {
+    fn said(engine: &mut Engine, until: &str) -> Vec<Value> {
         let mut effects = Effects::default();
         while engine.advance(at(until), 10, &mut effects) {}
-        let encoder = Encoder::new(Arc::clone(policies), vec!["lead-events".to_owned()]);
-        let value = |output| encoder.encode(output, 3, at("2026-03-02T10:00:05Z")).value;
+        let encoder = Encoder::new(vec!["lead-events".to_owned()]);
+        let rules = Arc::clone(engine.rules());
+        let value = |output| encoder.encode(&rules, output, 3, at("2026-03-02T10:00:05Z")).value;
         effects.outputs.iter().map(|output| serde_json::from_slice(&value(output)).expect("JSON")).collect()
     }
 
@@ -324,12 +378,13 @@ policies:
             facts_max: 100,
             retention_closed_ms: 86_400_000,
             retention_idle_ms: 86_400_000,
+            speak_from: Instant::MIN,
         };
         let mut engine = Engine::new(Arc::new(Rules::new(Arc::clone(&policies))), settings);
         let (created_at, due_at) = ("2026-03-02T09:00:00.000Z", "2026-03-02T10:00:00.000Z");
         let created = json!({"event_id": "e1", "type": "lead-created", "lead_id": "L1", "time": created_at, "owner": "ann"});
         hear(&mut engine, 7, &created);
-        let breach = said(&mut engine, &policies, "2026-03-02T10:00:00Z").remove(0);
+        let breach = said(&mut engine, "2026-03-02T10:00:00Z").remove(0);
         let mut expected = json!({
             "specversion": "1.0",
             "id": breach["id"],
@@ -374,7 +429,7 @@ policies:
         assert_eq!(breach, expected);
 
         hear(&mut engine, 8, &json!({"type": "contacted", "lead_id": "L1", "time": "2026-03-02T09:30:00Z"}));
-        let retraction = said(&mut engine, &policies, "2026-03-02T10:00:00Z").remove(0);
+        let retraction = said(&mut engine, "2026-03-02T10:00:00Z").remove(0);
         expected["id"] = retraction["id"].clone();
         expected["type"] = "dev.overdue.retracted.v1".into();
         expected["data"]["transition"] = "retracted".into();

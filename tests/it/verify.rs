@@ -4,8 +4,8 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use overdue::sla::clock::Step;
 use overdue::sla::identity::Said;
-use overdue::sla::timeline::Step;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -378,6 +378,8 @@ fn of_another(value: &str, lead: &str) -> String {
         lead_id: lead,
         objective: "first-response",
         started_at: instant(&event["data"]["clock"]["started_at"]),
+        turn: 0,
+        level: 0,
         step: Step::Breached,
         date: instant(&event["time"]),
         times_retracted: 0,

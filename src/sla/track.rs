@@ -1,0 +1,791 @@
+//! The clocks of a lead under one policy, as if it had always covered the lead. Rules T2, T6, T9, T10, T14-T17.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::{Allowed, Clock, End, EndKind, Gap, Key, Span, Waiver};
+use super::fact::{Fact, Kind, Value};
+use super::instant::Instant;
+use super::policy::{NameId, Objective, Pause, Promise, Reentry, Target, Touch, TouchForm};
+use super::rules::{Attributes, FamilyId, Rules};
+use super::signal::{Signal, Verdict, names_destination, owner_set_by};
+use super::standing::{Foreseen, Place, Standing, Status};
+
+/// The clocks of a lead under one policy, and what else decides how they go on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Track {
+    pub running: Vec<Clock>,
+    /// Clocks that ended under this policy and run under another. Rule T12.
+    pub ended: Vec<Clock>,
+    early: Vec<EarlyStop>,
+    visits: Vec<Visit>,
+    touching: Vec<Touching>,
+}
+
+/// A stop that came before the clock it may satisfy. Rule T6.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct EarlyStop {
+    policy: u16,
+    objective: u16,
+    cause: EarlyFor,
+    at: Instant,
+    /// The owner who must have been assigned for it to count.
+    owner: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum EarlyFor {
+    Creation,
+    Assignment,
+}
+
+/// What earlier clocks of an objective came to that does not start anew each time. Rule T14.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Visit {
+    name: NameId,
+    count: u32,
+    counted_ms: i64,
+    has_breached: bool,
+}
+
+/// A touch objective of which the lead is in the stages. Rule T15.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Touching {
+    policy: u16,
+    objective: u16,
+    name: NameId,
+    /// The fact that entered them.
+    entry: Fact,
+    /// How many touches there were, in the window where there are windows.
+    touches: u32,
+    window: Option<Window>,
+}
+
+/// (from, end], in which touches are counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Window {
+    from: Instant,
+    allowed: Allowed,
+    pauses: Vec<Span>,
+    end: Option<Instant>,
+}
+
+/// One fact, the lead before and after it, and the policy whose clocks hear it.
+pub(super) struct Scene<'a> {
+    pub rules: &'a Rules,
+    pub family: FamilyId,
+    pub lead: &'a Standing,
+    pub before: &'a Place,
+    pub signal: &'a Signal<'a>,
+    pub foreseen: &'a Foreseen,
+}
+
+impl<'a> Scene<'a> {
+    fn fact(&self) -> &'a Fact {
+        self.signal.fact
+    }
+
+    fn now(&self) -> Instant {
+        self.signal.fact.time
+    }
+
+    /// The lead's attributes after the whole instant.
+    fn attributes(&self) -> Attributes<'a> {
+        self.lead.attributes(self.foreseen.owner.as_deref())
+    }
+}
+
+/// Which clock is to start.
+struct Start<'a> {
+    policy: u16,
+    objective: u16,
+    turn: u16,
+    allowed: Allowed,
+    is_hand_off: bool,
+    fact: &'a Fact,
+    at: Instant,
+}
+
+impl Track {
+    /// About how many bytes of memory it takes beside itself.
+    pub fn bytes(&self) -> usize {
+        let clocks = self.running.iter().chain(&self.ended);
+        let bodies: usize = clocks.map(Clock::bytes).sum();
+        size_of_val(self.running.as_slice())
+            + size_of_val(self.ended.as_slice())
+            + size_of_val(self.early.as_slice())
+            + size_of_val(self.visits.as_slice())
+            + size_of_val(self.touching.as_slice())
+            + bodies
+    }
+
+    /// The same clocks without what other policies left of them.
+    pub fn alone(mut self) -> Track {
+        self.running.iter_mut().for_each(|clock| clock.taken = None);
+        self
+    }
+
+    /// The same, with these clocks that ended.
+    pub fn with_ended(self, ended: Vec<Clock>) -> Track {
+        Track { ended, ..self }
+    }
+
+    /// What is known of the clocks for a policy that was not known when facts were folded: those of the same
+    /// objectives run, on its targets for the lead as it is now.
+    pub fn under(&self, rules: &Rules, family: FamilyId, lead: &Standing) -> Track {
+        let of = lead.attributes(lead.context.owner.as_deref());
+        let moved = |clock: &Clock| {
+            let policy = rules.version(family, clock.started_at);
+            let objective = rules.objective_named(policy, clock.name)?;
+            let target = match &rules.objective(policy, objective).promise {
+                Promise::Response(_) => rules.allowed(policy, objective, clock.started_at, of).target,
+                Promise::Touch(touch) => target_of(&touch.form, clock.turn)?,
+            };
+            let calendar = rules.calendar_for(policy, objective, of);
+            let allowed = Allowed { target, calendar, less_ms: clock.allowed.less_ms };
+            let due_at = rules.due(&allowed, clock.started_at, &clock.pauses);
+            Some(Clock { policy, objective, allowed, due_at, ..clock.clone() })
+        };
+        let touching = |known: &Touching| {
+            let policy = rules.version(family, known.entry.time);
+            let objective = rules.objective_named(policy, known.name)?;
+            let touch = rules.touch(policy, objective)?;
+            let window = known.window.as_ref().map(|window| {
+                let target = window_target(&touch.form);
+                let calendar = rules.calendar_for(policy, objective, of);
+                let allowed = Allowed { target, calendar, less_ms: 0 };
+                let end = rules.due(&allowed, window.from, &window.pauses);
+                Window { allowed, end, ..window.clone() }
+            });
+            Some(Touching { policy, objective, window, ..known.clone() })
+        };
+        Track {
+            running: self.running.iter().filter_map(moved).collect(),
+            touching: self.touching.iter().filter_map(touching).collect(),
+            visits: self.visits.clone(),
+            ..Track::default()
+        }
+    }
+
+    /// The next instant at which a window ends. Rule T15.
+    pub fn next_turn(&self) -> Option<Instant> {
+        self.touching.iter().filter_map(|touching| touching.window.as_ref()?.end).min()
+    }
+
+    /// One after `lead-deleted` begins the lead anew, nothing before it counting. Rule F5.
+    pub fn begin_anew(&mut self) {
+        self.early.clear();
+        self.visits.clear();
+        self.touching.clear();
+    }
+
+    /// Remembers for clocks that breached before `now` who had the lead then.
+    pub fn note_breaches_before(&mut self, lead: &Standing, now: Instant) {
+        for clock in &mut self.running {
+            if clock.at_breach.is_none() && clock.breach().is_some_and(|breach| breach.at < now) {
+                clock.at_breach = Some(Arc::clone(&lead.context));
+            }
+        }
+    }
+
+    /// Notes the first gap at or after the start of each running clock.
+    pub fn note_gaps(&mut self, gaps: &[Gap]) {
+        self.running.iter_mut().for_each(|clock| clock.note_gap(gaps));
+    }
+
+    /// Ends the clocks that became undecidable before this instant. Rule H6.
+    pub fn lose(&mut self, rules: &Rules, lead: &Standing, now: Instant, ended: &mut Vec<Clock>) {
+        let is_lost = |clock: &mut Clock| clock.undecidable_at().is_some_and(|at| at < now);
+        for mut clock in self.running.extract_if(.., is_lost).collect::<Vec<_>>() {
+            let at = clock.gap.map_or(now, |gap| gap.at);
+            clock.end = Some(End { at, why: EndKind::Loss, context: Arc::clone(&lead.context), fact: None });
+            self.note_visit(rules, &clock);
+            ended.push(clock);
+        }
+    }
+
+    /// Takes one fact after the lead has: pauses, stops, ends, then starts clocks. Rule F3.
+    pub fn take(&mut self, scene: &Scene<'_>, ended: &mut Vec<Clock>) {
+        if scene.signal.is_pausing || scene.signal.moved.is_some() {
+            self.pause(scene.rules, scene.lead, scene.now());
+        }
+        self.remember_early_stops(scene);
+        self.stop(scene, ended);
+        self.touch(scene, ended);
+        self.end(scene, ended);
+        if scene.lead.status == Status::Alive {
+            self.start(scene, ended);
+            self.enter(scene, ended);
+        }
+    }
+
+    /// What concerns the instant as a whole, after all of its facts.
+    pub fn finish(&mut self, lead: &Standing, foreseen: &Foreseen, now: Instant, ended: &mut [Clock]) {
+        self.satisfy_ended(foreseen, now, ended);
+        self.forget_early_stops(lead, now);
+        for end in ended.iter_mut().filter_map(|clock| clock.end.as_mut()).filter(|end| end.at == now) {
+            end.context = Arc::clone(&lead.context);
+        }
+    }
+}
+
+/// Pauses. Rule T9.
+impl Track {
+    /// Begins and ends pauses as the lead's stage and `paused` and `resumed` say.
+    fn pause(&mut self, rules: &Rules, lead: &Standing, now: Instant) {
+        for clock in &mut self.running {
+            let pause = &rules.objective(clock.policy, clock.objective).pause;
+            if note_pause(&mut clock.pauses, lead.paused_until(pause, now), now) {
+                clock.due_at = rules.due(&clock.allowed, clock.started_at, &clock.pauses);
+            }
+        }
+        for touching in &mut self.touching {
+            let pause = &rules.objective(touching.policy, touching.objective).pause;
+            if let Some(window) = &mut touching.window
+                && note_pause(&mut window.pauses, lead.paused_until(pause, now), now)
+            {
+                window.end = rules.due(&window.allowed, window.from, &window.pauses);
+            }
+        }
+    }
+}
+
+/// The pauses of a clock that starts now.
+fn pauses_at(lead: &Standing, pause: &Pause, now: Instant) -> Vec<Span> {
+    lead.paused_until(pause, now).map(|to| Span { from: now, to }).into_iter().collect()
+}
+
+/// Notes that a pause holds until then, or none, from now on; says whether that is news.
+fn note_pause(pauses: &mut Vec<Span>, until: Option<Instant>, now: Instant) -> bool {
+    let to = until.unwrap_or(now);
+    match pauses.last_mut() {
+        Some(last) if now <= last.to => {
+            if last.to == to {
+                return false;
+            }
+            last.to = to;
+            if last.to <= last.from {
+                pauses.pop();
+            }
+            true
+        }
+        _ if now < to => {
+            pauses.push(Span { from: now, to });
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Stops and ends. Rules T2, T5 and T10.
+impl Track {
+    fn stop(&mut self, scene: &Scene<'_>, ended: &mut Vec<Clock>) {
+        self.end_where(scene, EndKind::Stop, ended, |clock| {
+            scene.signal.holds_any(scene.rules.objective(clock.policy, clock.objective).stop())
+        });
+    }
+
+    /// Ends clocks with the lead, its opening, or the stages of `while`.
+    fn end(&mut self, scene: &Scene<'_>, ended: &mut Vec<Clock>) {
+        if scene.lead.status != Status::Alive {
+            self.touching.clear();
+            return self.end_where(scene, EndKind::End, ended, |_| true);
+        }
+        let Some(moved) = &scene.signal.moved else { return };
+        self.leave(scene, ended);
+        self.end_where(scene, EndKind::End, ended, |clock| {
+            (moved.closes && !clock.is_hand_off)
+                || (moved.reopens && clock.is_hand_off)
+                || !is_in_while(scene.rules.objective(clock.policy, clock.objective), Some(moved.to))
+        });
+    }
+
+    fn end_where(
+        &mut self,
+        scene: &Scene<'_>,
+        why: EndKind,
+        ended: &mut Vec<Clock>,
+        mut holds: impl FnMut(&Clock) -> bool,
+    ) {
+        let mut index = 0;
+        while index < self.running.len() {
+            if !holds(&self.running[index]) {
+                index += 1;
+                continue;
+            }
+            let mut clock = self.running.remove(index);
+            clock.end = Some(end_at(scene.lead, scene.now(), why, Some(scene.fact())));
+            self.note_visit(scene.rules, &clock);
+            ended.push(clock);
+        }
+    }
+}
+
+fn end_at(lead: &Standing, at: Instant, why: EndKind, fact: Option<&Fact>) -> End {
+    End { at, why, context: Arc::clone(&lead.context), fact: fact.cloned() }
+}
+
+/// Starts and re-entry. Rules T2, T6 and T14.
+impl Track {
+    /// Starts what the policy promises from this fact on.
+    fn start(&mut self, scene: &Scene<'_>, ended: &mut Vec<Clock>) {
+        let Scene { rules, lead, signal, .. } = *scene;
+        if !rules.may_start(signal.sorts()) {
+            return;
+        }
+        let policy = rules.version(scene.family, scene.now());
+        let is_closed = lead.is_closed(signal.pipeline);
+        for (index, objective) in rules.policy(policy).objectives.iter().enumerate() {
+            let starts = objective
+                .start()
+                .iter()
+                .any(|condition| signal.holds(condition) && (!is_closed || names_destination(condition)));
+            if starts && is_in_while(objective, lead.context.stage.as_deref()) {
+                self.start_response(scene, policy, index as u16, ended);
+            }
+        }
+    }
+
+    fn start_response(&mut self, scene: &Scene<'_>, policy: u16, index: u16, ended: &mut Vec<Clock>) {
+        let (rules, now) = (scene.rules, scene.now());
+        let objective = rules.objective(policy, index);
+        let Promise::Response(response) = &objective.promise else { return };
+        let running = self.running.iter().find(|clock| clock.name == objective.name);
+        if running.is_some_and(|clock| clock.started_at == now || !response.restart) {
+            return;
+        }
+        if running.is_some() && response.reentry == Reentry::FirstOnly {
+            return;
+        }
+        self.end_where(scene, EndKind::End, ended, |clock| clock.name == objective.name);
+        if !self.takes_up((now, objective.name, 0), ended) {
+            return;
+        }
+        let Some(less_ms) = self.used_up(objective.name, response.reentry) else { return };
+        let allowed = Allowed { less_ms, ..rules.allowed(policy, index, now, scene.attributes()) };
+        let is_hand_off = scene.signal.moved.as_ref().is_some_and(|moved| moved.closes);
+        let fact = scene.fact();
+        let start = Start { policy, objective: index, turn: 0, allowed, is_hand_off, fact, at: now };
+        let mut clock = clock(rules, scene.lead, &start);
+        if self.is_satisfied(scene, policy, index) {
+            clock.end = Some(end_at(scene.lead, now, EndKind::Stop, None));
+            self.note_visit(rules, &clock);
+            ended.push(clock);
+        } else {
+            self.running.push(clock);
+        }
+    }
+
+    /// How much of the target earlier clocks have used up, in milliseconds; `None` where they are all there is.
+    /// Rule T14.
+    fn used_up(&self, name: NameId, reentry: Reentry) -> Option<i64> {
+        let Some(visit) = self.visits.iter().find(|visit| visit.name == name) else { return Some(0) };
+        match reentry {
+            Reentry::New => Some(0),
+            Reentry::FirstOnly => None,
+            Reentry::Cumulative => (!visit.has_breached).then_some(visit.counted_ms),
+        }
+    }
+
+    /// Whether a clock may start here: one that ended in the instant it started, and starts again in it, runs on
+    /// as if it had not ended. Rule F3.
+    fn takes_up(&mut self, key: Key, ended: &mut Vec<Clock>) -> bool {
+        let Some(place) = ended_at_its_start(ended, key) else { return true };
+        if ended[place].end.as_ref().is_some_and(|end| end.fact.is_none()) {
+            return false;
+        }
+        ended.remove(place);
+        // What it came to was nothing: the visit before it is the last one.
+        self.forget_visit(key.1);
+        true
+    }
+
+    /// Remembers what a clock that ended came to, where a later one depends on it.
+    fn note_visit(&mut self, rules: &Rules, clock: &Clock) {
+        let objective = rules.objective(clock.policy, clock.objective);
+        let is_kept = matches!(&objective.promise, Promise::Response(r) if r.reentry != Reentry::New);
+        let Some(end) = clock.end.as_ref().filter(|_| is_kept) else { return };
+        let counted_ms = clock.counted_ms(rules, clock.started_at, end.at);
+        let has_breached = clock.due_at.is_some_and(|due| due < end.at);
+        match self.visits.iter_mut().find(|visit| visit.name == clock.name) {
+            Some(visit) => {
+                visit.count += 1;
+                visit.counted_ms += counted_ms;
+                visit.has_breached |= has_breached;
+            }
+            None => self.visits.push(Visit { name: clock.name, count: 1, counted_ms, has_breached }),
+        }
+    }
+
+    /// A clock that lasted for no time is taken up again, and was no visit.
+    fn forget_visit(&mut self, name: NameId) {
+        let known = self.visits.iter_mut().filter(|visit| visit.name == name);
+        known.for_each(|visit| visit.count = visit.count.saturating_sub(1));
+        self.visits.retain(|visit| 0 < visit.count);
+    }
+}
+
+fn clock(rules: &Rules, lead: &Standing, start: &Start<'_>) -> Clock {
+    let objective = rules.objective(start.policy, start.objective);
+    let pauses = pauses_at(lead, &objective.pause, start.at);
+    Clock {
+        policy: start.policy,
+        objective: start.objective,
+        name: objective.name,
+        turn: start.turn,
+        started_at: start.at,
+        allowed: start.allowed,
+        due_at: rules.due(&start.allowed, start.at, &pauses),
+        pauses,
+        end: None,
+        waiver: waiver_of(rules, lead, objective.name, start.at),
+        at_breach: None,
+        is_hand_off: start.is_hand_off,
+        start_fact: start.fact.clone(),
+        gap: None,
+        taken: None,
+    }
+}
+
+fn is_in_while(objective: &Objective, stage: Option<&str>) -> bool {
+    objective
+        .while_stages
+        .as_ref()
+        .is_none_or(|stages| stage.is_some_and(|stage| stages.iter().any(|s| s == stage)))
+}
+
+/// Where the clock of this key lies that ended in the instant it started.
+fn ended_at_its_start(ended: &[Clock], key: Key) -> Option<usize> {
+    let is_now = |clock: &&Clock| clock.end.as_ref().is_some_and(|end| end.at == key.0);
+    let first = ended.len() - ended.iter().rev().take_while(is_now).count();
+    ended[first..].iter().position(|clock| clock.key() == key).map(|place| first + place)
+}
+
+/// Stops that come before the clocks they satisfy. Rule T6.
+impl Track {
+    fn remember_early_stops(&mut self, scene: &Scene<'_>) {
+        let Scene { rules, lead, signal, .. } = *scene;
+        let now = signal.fact.time;
+        let before_creation = lead.created_at.is_none_or(|created| created == now);
+        let before_assignment = lead.assigned_at.is_none_or(|assigned| assigned == now);
+        if !before_creation && !before_assignment {
+            return;
+        }
+        for rule in rules.early().iter().filter(|rule| rules.family(rule.policy) == scene.family) {
+            for condition in rules.objective(rule.policy, rule.objective).stop() {
+                let owner = match signal.verdict(condition) {
+                    Verdict::No => continue,
+                    Verdict::Yes => None,
+                    Verdict::IfOwner(owner) => Some(owner),
+                };
+                let early = |cause, owner: Option<&str>| EarlyStop {
+                    policy: rule.policy,
+                    objective: rule.objective,
+                    cause,
+                    at: now,
+                    owner: owner.map(Arc::from),
+                };
+                if rule.by_creation && before_creation && owner.is_none_or(|o| signal.owner == Some(o)) {
+                    self.keep_early(early(EarlyFor::Creation, None));
+                }
+                if rule.by_assignment && before_assignment {
+                    self.keep_early(early(EarlyFor::Assignment, owner));
+                }
+            }
+        }
+    }
+
+    fn keep_early(&mut self, new: EarlyStop) {
+        let is_same = |known: &&mut EarlyStop| {
+            (known.policy, known.objective, known.cause) == (new.policy, new.objective, new.cause)
+                && known.owner == new.owner
+        };
+        match self.early.iter_mut().find(is_same) {
+            Some(known) => known.at = new.at,
+            None => self.early.push(new),
+        }
+    }
+
+    fn forget_early_stops(&mut self, lead: &Standing, now: Instant) {
+        let (is_created, is_assigned) = (lead.created_at == Some(now), lead.assigned_at == Some(now));
+        self.early.retain(|early| match early.cause {
+            EarlyFor::Creation => !is_created,
+            EarlyFor::Assignment => !is_assigned,
+        });
+    }
+
+    /// Meets a clock that ended in the instant it started where a stop is dated then too.
+    pub fn satisfy_ended(&self, foreseen: &Foreseen, now: Instant, ended: &mut [Clock]) {
+        let ended_now = |clock: &&mut Clock| {
+            clock.started_at == now && clock.end.as_ref().is_some_and(|end| end.at == now && !end.is_stop())
+        };
+        for clock in ended.iter_mut().filter(ended_now) {
+            let is_met = self.early.iter().any(|early| {
+                (early.policy, early.objective) == (clock.policy, clock.objective)
+                    && is_early(foreseen, clock, early)
+            });
+            if let Some(end) = clock.end.as_mut().filter(|_| is_met) {
+                *end = End { why: EndKind::Stop, fact: None, ..end.clone() };
+            }
+        }
+    }
+
+    /// Whether a clock is satisfied at its start.
+    fn is_satisfied(&self, scene: &Scene<'_>, policy: u16, objective: u16) -> bool {
+        let Scene { signal, foreseen, .. } = scene;
+        self.early.iter().filter(|early| (early.policy, early.objective) == (policy, objective)).any(
+            |early| match early.cause {
+                EarlyFor::Creation => signal.is_creation,
+                EarlyFor::Assignment => {
+                    signal.is_first_assignment
+                        && foreseen.created_at.is_some_and(|created| created <= early.at)
+                        && early.owner.as_deref().is_none_or(|owner| signal.owner == Some(owner))
+                }
+            },
+        )
+    }
+}
+
+/// Whether a stop is early for what started the clock.
+fn is_early(foreseen: &Foreseen, clock: &Clock, early: &EarlyStop) -> bool {
+    let started_by = |fact: &Option<Fact>| fact.as_ref() == Some(&clock.start_fact);
+    let assigned = owner_set_by(&clock.start_fact).flatten();
+    match early.cause {
+        EarlyFor::Creation => started_by(&foreseen.creation),
+        EarlyFor::Assignment => {
+            started_by(&foreseen.first_assignment)
+                && foreseen.created_at.is_some_and(|created| created <= early.at)
+                && early.owner.as_deref().is_none_or(|owner| assigned == Some(owner))
+        }
+    }
+}
+
+/// Touch frequency. Rule T15.
+impl Track {
+    /// Counts a contact, and stops the clocks for which it is enough.
+    fn touch(&mut self, scene: &Scene<'_>, ended: &mut Vec<Clock>) {
+        if scene.fact().kind != Kind::Contacted {
+            return;
+        }
+        for place in 0..self.touching.len() {
+            let Touching { policy, objective, name, .. } = self.touching[place];
+            let Some(touch) = scene.rules.touch(policy, objective) else { continue };
+            if !scene.signal.holds_any(&touch.what) {
+                continue;
+            }
+            self.touching[place].touches += 1;
+            let turn = stopped_by(&touch.form, self.touching[place].touches);
+            let stops = |clock: &Clock| clock.name == name && Some(clock.turn) == turn;
+            self.end_where(scene, EndKind::Stop, ended, stops);
+            if let TouchForm::Every(_) = touch.form {
+                self.start_next(scene, place, ended);
+            }
+        }
+    }
+
+    /// Of `every`, a touch starts the clock to the next one.
+    fn start_next(&mut self, scene: &Scene<'_>, place: usize, ended: &mut Vec<Clock>) {
+        let (rules, name) = (scene.rules, self.touching[place].name);
+        let policy = rules.version(rules.family(self.touching[place].policy), scene.now());
+        let Some(objective) = rules.objective_named(policy, name) else { return };
+        if let Some(Touch { form: TouchForm::Every(target), .. }) = rules.touch(policy, objective) {
+            (self.touching[place].policy, self.touching[place].objective) = (policy, objective);
+            self.start_touch(scene, (policy, objective, 0), Some(*target), ended);
+        }
+    }
+
+    /// Leaves stages: a lead that was not touched often enough in them is in breach, other clocks end.
+    fn leave(&mut self, scene: &Scene<'_>, ended: &mut Vec<Clock>) {
+        let place = scene.lead.place(scene.signal.pipeline);
+        let is_left = |touching: &mut Touching| {
+            !place.is_in(scene.rules.objective(touching.policy, touching.objective))
+        };
+        for left in self.touching.extract_if(.., is_left).collect::<Vec<_>>() {
+            let touch = scene.rules.touch(left.policy, left.objective);
+            let is_per_stage = touch.is_some_and(|touch| matches!(touch.form, TouchForm::PerStage(_)));
+            let why = if is_per_stage { EndKind::Over } else { EndKind::End };
+            let first = ended.len();
+            self.end_where(scene, why, ended, |clock| clock.name == left.name);
+            for clock in ended[first..].iter_mut().filter(|_| is_per_stage) {
+                clock.due_at = Some(scene.now());
+            }
+        }
+    }
+
+    /// Enters stages: the clocks of the touches start.
+    fn enter(&mut self, scene: &Scene<'_>, ended: &mut Vec<Clock>) {
+        let Scene { rules, lead, signal, .. } = *scene;
+        let policy = rules.version(scene.family, scene.now());
+        if !rules.has_touch(policy) || (signal.moved.is_none() && !signal.is_creation) {
+            return;
+        }
+        let place = lead.place(signal.pipeline);
+        for (index, objective) in rules.policy(policy).objectives.iter().enumerate() {
+            let Promise::Touch(touch) = &objective.promise else { continue };
+            if scene.before.is_in(objective) || !place.is_in(objective) {
+                continue;
+            }
+            let index = index as u16;
+            let calendar = rules.calendar_for(policy, index, scene.attributes());
+            let window = window_target(&touch.form).map(|target| {
+                let allowed = Allowed { target: Some(target), calendar, less_ms: 0 };
+                Window::new(rules, lead, objective, allowed, scene.now())
+            });
+            let (name, entry) = (objective.name, scene.fact().clone());
+            self.touching.retain(|touching| touching.name != name);
+            self.touching.push(Touching { policy, objective: index, name, entry, touches: 0, window });
+            for (turn, target) in turns(&touch.form) {
+                self.start_touch(scene, (policy, index, turn), target, ended);
+            }
+        }
+    }
+
+    fn start_touch(
+        &mut self,
+        scene: &Scene<'_>,
+        (policy, objective, turn): (u16, u16, u16),
+        target: Option<Target>,
+        ended: &mut Vec<Clock>,
+    ) {
+        let (rules, fact, at) = (scene.rules, scene.fact(), scene.now());
+        let key = (at, rules.objective(policy, objective).name, turn);
+        let is_running = self.running.iter().any(|clock| clock.key() == key);
+        if !is_running && self.takes_up(key, ended) {
+            let calendar = rules.calendar_for(policy, objective, scene.attributes());
+            let allowed = Allowed { target, calendar, less_ms: 0 };
+            let start = Start { policy, objective, turn, allowed, is_hand_off: false, fact, at };
+            self.running.push(clock(rules, scene.lead, &start));
+        }
+    }
+
+    /// Ends the windows that end before `before`, and begins those after them.
+    pub fn turn(&mut self, rules: &Rules, lead: &Standing, before: Instant, ended: &mut Vec<Clock>) {
+        for place in 0..self.touching.len() {
+            while let Some(end) = self.touching[place].window.as_ref().and_then(|window| window.end)
+                && end < before
+            {
+                self.end_window(place, lead, end, ended);
+                self.next_window(rules, place, lead, end);
+            }
+        }
+    }
+
+    fn end_window(&mut self, place: usize, lead: &Standing, end: Instant, ended: &mut Vec<Clock>) {
+        let (name, window) = (self.touching[place].name, self.touching[place].window.take());
+        let key = window.map(|window| (window.from, name, 0));
+        let Some(index) = self.running.iter().position(|clock| Some(clock.key()) == key) else { return };
+        let mut clock = self.running.remove(index);
+        clock.end = Some(end_at(lead, end, EndKind::Over, None));
+        clock.at_breach.get_or_insert_with(|| Arc::clone(&lead.context));
+        ended.push(clock);
+    }
+
+    /// Lays the next window after one that ended at `from`.
+    fn next_window(&mut self, rules: &Rules, place: usize, lead: &Standing, from: Instant) {
+        let Touching { policy, name, .. } = self.touching[place];
+        let policy = rules.version(rules.family(policy), from);
+        let Some(objective) = rules.objective_named(policy, name) else { return };
+        let Some(Touch { form: TouchForm::PerWindow(_, target), .. }) = rules.touch(policy, objective) else {
+            return;
+        };
+        let calendar = rules.calendar_for(policy, objective, lead.attributes(lead.context.owner.as_deref()));
+        let allowed = Allowed { target: Some(*target), calendar, less_ms: 0 };
+        let entry = self.touching[place].entry.clone();
+        let start = Start { policy, objective, turn: 0, allowed, is_hand_off: false, fact: &entry, at: from };
+        self.running.push(clock(rules, lead, &start));
+        let touching = &mut self.touching[place];
+        (touching.policy, touching.objective, touching.touches) = (policy, objective, 0);
+        touching.window = Some(Window::new(rules, lead, rules.objective(policy, objective), allowed, from));
+    }
+}
+
+impl Window {
+    fn new(rules: &Rules, lead: &Standing, objective: &Objective, allowed: Allowed, from: Instant) -> Window {
+        let pauses = pauses_at(lead, &objective.pause, from);
+        let end = rules.due(&allowed, from, &pauses);
+        Window { from, allowed, pauses, end }
+    }
+}
+
+impl Place {
+    /// Whether touches of the objective count here.
+    fn is_in(&self, objective: &Objective) -> bool {
+        self.is_open
+            && match &objective.while_stages {
+                Some(_) => is_in_while(objective, self.stage.as_deref()),
+                None => self.has_begun,
+            }
+    }
+}
+
+/// The target of the clock that is this one of those that start together; `None` where there is none.
+fn target_of(form: &TouchForm, turn: u16) -> Option<Option<Target>> {
+    turns(form).into_iter().find(|(known, _)| *known == turn).map(|(_, target)| target)
+}
+
+/// Which clocks so many touches stop.
+fn stopped_by(form: &TouchForm, touches: u32) -> Option<u16> {
+    match form {
+        TouchForm::Every(_) => Some(0),
+        TouchForm::PerWindow(wanted, _) | TouchForm::Within(wanted, _) | TouchForm::PerStage(wanted) => {
+            (touches == *wanted).then_some(0)
+        }
+        TouchForm::By(_) => u16::try_from(touches).ok(),
+    }
+}
+
+/// How long the windows are in which touches are counted.
+fn window_target(form: &TouchForm) -> Option<Target> {
+    match form {
+        TouchForm::PerWindow(_, target) | TouchForm::Within(_, target) => Some(*target),
+        TouchForm::Every(_) | TouchForm::PerStage(_) | TouchForm::By(_) => None,
+    }
+}
+
+/// The clocks that start on entering: which one each is, and its target.
+fn turns(form: &TouchForm) -> Vec<(u16, Option<Target>)> {
+    match form {
+        TouchForm::Every(target) | TouchForm::PerWindow(_, target) | TouchForm::Within(_, target) => {
+            vec![(0, Some(*target))]
+        }
+        TouchForm::PerStage(_) => vec![(0, None)],
+        TouchForm::By(targets) => (1..).zip(targets.iter().copied().map(Some)).collect(),
+    }
+}
+
+/// Waives the clocks that a fact names: those of one start, or those last started. Says whether it can name no
+/// clock to come. Rule T17.
+pub(super) fn waive(rules: &Rules, fact: &Fact, running: &mut [Clock], ended: &mut [Clock]) -> bool {
+    let Some(Value::Text(objective)) = fact.field("objective") else { return true };
+    let named = start_named_by(fact);
+    let is_of = |clock: &Clock| rules.policies.name(clock.name) == objective;
+    let last = || running.iter().chain(ended.iter()).filter(|clock| is_of(clock)).map(|c| c.started_at).max();
+    let Some(started_at) = named.or_else(last) else { return true };
+    let mut is_found = false;
+    for clock in running.iter_mut().chain(ended) {
+        if is_of(clock) && clock.started_at == started_at {
+            is_found = true;
+            clock.waiver.get_or_insert_with(|| Box::new(Waiver { at: fact.time, fact: fact.clone() }));
+        }
+    }
+    is_found || named.is_none()
+}
+
+/// The start of the clock that a waiver is about.
+fn start_named_by(waiver: &Fact) -> Option<Instant> {
+    match waiver.field("started_at")? {
+        Value::Text(text) => Instant::parse(text),
+        _ => None,
+    }
+}
+
+/// The waiver that came before the clock it is about.
+fn waiver_of(rules: &Rules, lead: &Standing, name: NameId, started_at: Instant) -> Option<Box<Waiver>> {
+    let name = rules.policies.name(name);
+    let is_it = |fact: &&Fact| {
+        fact.field("objective") == Some(Value::Text(name)) && start_named_by(fact) == Some(started_at)
+    };
+    let fact = lead.waivers.iter().find(is_it)?;
+    Some(Box::new(Waiver { at: fact.time, fact: fact.clone() }))
+}
