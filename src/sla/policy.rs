@@ -417,6 +417,19 @@ impl Objective {
     }
 }
 
+impl CalendarChoice {
+    /// Every calendar that it may choose.
+    pub fn indexes(&self) -> Vec<usize> {
+        match self {
+            CalendarChoice::None => Vec::new(),
+            CalendarChoice::One(index) => vec![*index],
+            CalendarChoice::By { calendars, default, .. } => {
+                calendars.values().copied().chain([*default]).collect()
+            }
+        }
+    }
+}
+
 impl Default for Pause {
     fn default() -> Pause {
         Pause { by_facts: true, stages: Vec::new() }
