@@ -7,6 +7,7 @@ mod aside;
 mod calendars;
 mod choice;
 mod conditions;
+mod lints;
 mod matching;
 mod objectives;
 mod pipeline;
@@ -16,6 +17,7 @@ mod within;
 
 use std::collections::BTreeMap;
 
+pub use self::lints::lints;
 use super::cursor::Cursor;
 use super::problem::{Problems, Report};
 use super::tree;

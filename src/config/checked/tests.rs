@@ -95,7 +95,7 @@ fn the_shipped_file_holds_the_defaults() {
     assert_eq!((&shipped.changelog, shipped.workers), (&defaults.changelog, defaults.workers));
     assert_eq!(shipped.commit_interval_ms, defaults.commit_interval_ms);
     assert_eq!(shipped.http, defaults.http);
-    assert_eq!(shipped.policies.policies.policies.len(), 2);
+    assert_eq!(shipped.policies.policies.policies.len(), 3);
 }
 
 #[test]

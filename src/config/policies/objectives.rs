@@ -43,11 +43,11 @@ const STAGE_FIELDS: &[&str] = &[
 
 /// An objective as written in one place.
 pub(super) struct Written<'a> {
-    name: String,
+    pub name: String,
     /// Of an entry of `stages`: the stage it is about.
-    stage: Option<&'a str>,
+    pub stage: Option<&'a str>,
     /// `None` where its problems are reported already.
-    fields: Option<Fields<'a>>,
+    pub fields: Option<Fields<'a>>,
 }
 
 /// The objectives of a map, each as it is written.
@@ -186,7 +186,7 @@ pub(super) fn read<'a>(
     calendar: Option<&Cursor<'a>>,
     shared: &mut Shared<'a>,
 ) -> Option<Objective> {
-    let fields = laid_over(written, shared)?;
+    let fields = written.laid_over(&shared.objectives)?;
     let mut parts = Parts::read(&fields, written.stage, shared);
     require(&fields, &parts);
     let calendar = match parts.calendar.take()? {
@@ -228,11 +228,14 @@ fn escalates_on(
     checked.into_iter().collect()
 }
 
-fn laid_over<'a>(written: &Written<'a>, shared: &Shared<'a>) -> Option<Fields<'a>> {
-    let upper = written.fields.clone()?;
-    match shared.objectives.iter().find(|lower| lower.name == written.name) {
-        Some(lower) => Some(lower.fields.clone()?.under(upper)),
-        None => Some(upper),
+impl<'a> Written<'a> {
+    /// Its fields, laid over those of the shared definition of its name.
+    pub fn laid_over(&self, shared: &[Written<'a>]) -> Option<Fields<'a>> {
+        let upper = self.fields.clone()?;
+        match shared.iter().find(|lower| lower.name == self.name) {
+            Some(lower) => Some(lower.fields.clone()?.under(upper)),
+            None => Some(upper),
+        }
     }
 }
 
