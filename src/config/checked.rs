@@ -13,6 +13,7 @@ use super::policies::read_policies;
 use super::problem::{Problems, Report, listed};
 use super::secret::{Secret, is_secret};
 use super::settings::{Settings, Sources, read_text};
+use crate::sla::instant::Instant;
 use crate::sla::policy::Policies;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -130,6 +131,8 @@ pub struct Input {
     pub partitioner: Partitioner,
     /// What becomes of events of another type.
     pub unknown_types: UnknownTypes,
+    /// What is dated before it is not spoken; `None` is the beginning. Rule H9.
+    pub speak_from: Option<Instant>,
 }
 
 /// What the key of a record is.
@@ -177,6 +180,8 @@ pub struct Retention {
 pub struct Output {
     /// The topic of breaches and what becomes of them.
     pub breaches: String,
+    /// The topic of warnings.
+    pub warnings: String,
     /// The topic of clocks met or cancelled; `None` where it is not written.
     pub outcomes: Option<String>,
     /// The topic of rejected records.
@@ -411,7 +416,6 @@ const INPUT_FIELDS: &[&str] = &[
 
 fn input(root: &Section<'_>) -> Option<Input> {
     let input = root.section("input", INPUT_FIELDS, &[]);
-    input.later("speak_from", "");
     let topics = input.list("topics", "a topic such as `lead-events`");
     let grace_ms = input.ms("grace", 5000, 0..=DAY_MS, "at most 1d");
     let future_skew_max_ms = input.ms("future_skew_max", 300_000, 0..=i64::MAX, "");
@@ -432,6 +436,7 @@ fn input(root: &Section<'_>) -> Option<Input> {
         "unknown_types",
         &[("dead_letter", UnknownTypes::DeadLetter), ("ignore", UnknownTypes::Ignore)],
     );
+    let speak_from = input.maybe_instant("speak_from");
     Some(Input {
         topics: topics?,
         grace_ms: grace_ms?,
@@ -442,6 +447,7 @@ fn input(root: &Section<'_>) -> Option<Input> {
         keyed_by: keyed_by?,
         partitioner: partitioner?,
         unknown_types: unknown_types?,
+        speak_from: speak_from?,
     })
 }
 
@@ -454,12 +460,12 @@ fn retention(root: &Section<'_>) -> Option<Retention> {
 
 fn output(root: &Section<'_>) -> Option<Output> {
     let output = root.section("output", &["breaches", "warnings", "outcomes", "clocks", "dead_letter"], &[]);
-    output.later("warnings", "overdue.warnings");
     output.later("clocks", "");
     let breaches = output.topic("breaches", "overdue.breaches");
+    let warnings = output.topic("warnings", "overdue.warnings");
     let outcomes = output.maybe("outcomes");
     let dead_letter = output.topic("dead_letter", "overdue.dead-letter");
-    Some(Output { breaches: breaches?, outcomes: outcomes?, dead_letter: dead_letter? })
+    Some(Output { breaches: breaches?, warnings: warnings?, outcomes: outcomes?, dead_letter: dead_letter? })
 }
 
 fn http(root: &Section<'_>, settings: &Settings) -> Option<Http> {
@@ -509,6 +515,7 @@ fn check_topics(
         .extend(input.iter().flat_map(|input| &input.topics).map(|name| ("input", "topics", name.as_str())));
     if let Some(output) = output {
         topics.push(("output", "breaches", &output.breaches));
+        topics.push(("output", "warnings", &output.warnings));
         topics.extend(output.outcomes.iter().map(|name| ("output", "outcomes", name.as_str())));
         topics.push(("output", "dead_letter", &output.dead_letter));
     }
@@ -591,6 +598,14 @@ impl<'a> Section<'a> {
                 Some((!text.is_empty()).then(|| text.to_string()))
             }
             None => Some(None),
+        }
+    }
+
+    /// An instant; a text that is empty is none.
+    fn maybe_instant(&self, name: &str) -> Option<Option<Instant>> {
+        match self.get(name) {
+            Some(field) if !field.written()?.trim().is_empty() => field.instant().map(Some),
+            _ => Some(None),
         }
     }
 

@@ -1,7 +1,12 @@
 //! A value of the tree with its path, and the ways to read it that report what is wrong.
 
+use std::ops::RangeInclusive;
+
+use chrono::NaiveDate;
+
 use super::problem::{Place, Report, did_you_mean};
 use super::tree::{Entry, Kind, Node, Value};
+use crate::sla::instant::Instant;
 
 /// A value, where it is in the tree, and the report its problems go to.
 #[derive(Debug, Clone)]
@@ -148,6 +153,24 @@ impl<'a> Cursor<'a> {
             _ => self.refuse("must be a number"),
         }
     }
+
+    /// A whole number in `range`.
+    pub fn whole(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        let digits = self.written()?;
+        let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+        number.filter(|number| range.contains(number)).or_else(|| {
+            self.refuse(format!("must be a whole number from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    /// An instant, or a date, which stands for 00:00 of UTC.
+    pub fn instant(&self) -> Option<Instant> {
+        let text = self.written()?;
+        Instant::parse(text).or_else(|| midnight(text)).or_else(|| {
+            let date = "or a date such as `2026-12-31`, which is 00:00 UTC";
+            self.refuse(format!("must be an instant such as `2026-12-31T09:00:00+01:00`, {date}"))
+        })
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -167,6 +190,11 @@ impl<'a> Fields<'a> {
     pub fn bare(name: &'a str, value: &Cursor<'a>) -> Fields<'a> {
         Fields { of: value.clone(), refused: false, found: vec![(name, value.clone())] }
     }
+}
+
+fn midnight(text: &str) -> Option<Instant> {
+    let date = text.parse::<NaiveDate>().ok().filter(|date| date.to_string() == text)?;
+    Some(Instant::from_millis(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis()))
 }
 
 /// What is said of something that a later version will have.

@@ -3,27 +3,43 @@
 //! One rule makes the language: a policy's objective is the shared definition of that name with the
 //! policy's fields laid over it. A bare duration is its `within`.
 
+mod aside;
 mod calendars;
+mod choice;
 mod conditions;
+mod lints;
 mod matching;
 mod objectives;
 mod pipeline;
+mod touch;
+mod validity;
+mod within;
 
 use std::collections::BTreeMap;
 
+pub use self::lints::lints;
 use super::cursor::Cursor;
 use super::problem::{Problems, Report};
 use super::tree;
 use crate::sla::calendar::Calendar;
-use crate::sla::policy::{NameId, NamedCalendar, Objective, Pipeline, Policies, Policy, Validity};
+use crate::sla::policy::{NameId, NamedCalendar, Objective, Pipeline, Policies, Policy};
 
 /// What a file may hold.
-const FILE_FIELDS: &[&str] = &["calendars", "pipeline", "objectives", "policies"];
+const FILE_FIELDS: &[&str] = &["revision", "calendars", "pipeline", "objectives", "policies"];
 /// What a policy may hold.
-const POLICY_FIELDS: &[&str] =
-    &["name", "match", "calendar", "labels", "attainment_goal", "objectives", "stages"];
-/// What a later version knows of a file and of a policy.
-const LATER_FIELDS: &[&str] = &["revision", "effective_from", "effective_until"];
+const POLICY_FIELDS: &[&str] = &[
+    "name",
+    "effective_from",
+    "effective_until",
+    "match",
+    "calendar",
+    "labels",
+    "attainment_goal",
+    "objectives",
+    "stages",
+];
+/// Highest revision of a file: what every JSON reader reads exactly, 2^53 - 1.
+const REVISION_MAX: u64 = (1 << 53) - 1;
 
 /// Most policies in a file; they are told apart by 16 bits.
 const POLICIES_MAX: usize = u16::MAX as usize;
@@ -52,7 +68,11 @@ struct Shared<'a> {
 }
 
 fn read_file(root: &Cursor<'_>) -> Option<Policies> {
-    let fields = root.fields(FILE_FIELDS, LATER_FIELDS)?;
+    let fields = root.fields(FILE_FIELDS, &[])?;
+    let revision = match fields.get("revision") {
+        Some(revision) => revision.whole(0..=REVISION_MAX).map(Some),
+        None => Some(None),
+    };
     let mut shared = Shared {
         calendars: fields.get("calendars").and_then(calendars::read).unwrap_or_default(),
         pipeline: fields.get("pipeline").and_then(pipeline::read).unwrap_or_default(),
@@ -71,7 +91,7 @@ fn read_file(root: &Cursor<'_>) -> Option<Policies> {
     let version = String::new();
     Some(Policies {
         version,
-        revision: None,
+        revision: revision?,
         calendars,
         pipeline: shared.pipeline,
         names: shared.names,
@@ -87,7 +107,7 @@ fn read_policies_of<'a>(list: &Cursor<'a>, shared: &mut Shared<'a>) -> Option<Ve
     if items.len() > POLICIES_MAX {
         return list.refuse(format!("must hold at most {POLICIES_MAX} policies"));
     }
-    let mut names = BTreeMap::new();
+    let mut names = validity::Names::default();
     let policies: Vec<_> = items.iter().map(|item| read_policy(item, &mut names, shared)).collect();
     if shared.names.len() > usize::from(NameId::MAX) {
         return list.refuse(format!("must use at most {} names of objectives", NameId::MAX));
@@ -97,12 +117,13 @@ fn read_policies_of<'a>(list: &Cursor<'a>, shared: &mut Shared<'a>) -> Option<Ve
 
 fn read_policy<'a>(
     policy: &Cursor<'a>,
-    names: &mut BTreeMap<&'a str, String>,
+    names: &mut validity::Names<'a>,
     shared: &mut Shared<'a>,
 ) -> Option<Policy> {
-    let fields = policy.fields(POLICY_FIELDS, LATER_FIELDS)?;
+    let fields = policy.fields(POLICY_FIELDS, &[])?;
+    let valid = validity::read(&fields);
     let name = match fields.get("name") {
-        Some(name) => unique_name(name, policy, names),
+        Some(name) => names.read(name, policy, valid),
         None => policy.refuse("needs a `name`"),
     };
     let matches = fields.get("match").map_or(Some(Vec::new()), matching::read);
@@ -114,27 +135,12 @@ fn read_policy<'a>(
     let objectives = objectives_of(policy, &fields, shared);
     Some(Policy {
         name: name?.to_string(),
-        valid: Validity::default(),
+        valid: valid?,
         matches: matches?,
         labels: labels?,
         attainment_goal: attainment_goal?,
         objectives: objectives?,
     })
-}
-
-fn unique_name<'a>(
-    name: &Cursor<'a>,
-    policy: &Cursor<'a>,
-    names: &mut BTreeMap<&'a str, String>,
-) -> Option<&'a str> {
-    let text = name.text()?;
-    match names.get(text) {
-        Some(other) => name.refuse(format!("`{text}` is the name of {other} already")),
-        None => {
-            names.insert(text, policy.path.clone());
-            Some(text)
-        }
-    }
 }
 
 fn objectives_of<'a>(
@@ -144,7 +150,7 @@ fn objectives_of<'a>(
 ) -> Option<Vec<Objective>> {
     let calendar = fields.get("calendar");
     if let Some(calendar) = calendar {
-        objectives::calendar_index(calendar, shared);
+        choice::read(calendar, shared);
     }
     let (named, stages) = (fields.get("objectives"), fields.get("stages"));
     if named.is_none() && stages.is_none() {

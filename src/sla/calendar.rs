@@ -188,6 +188,11 @@ impl Calendar {
         self.inner.stretch(number).is_open(at)
     }
 
+    /// The zone whose clocks the hours are on.
+    pub fn zone(&self) -> Tz {
+        self.inner.rules.zone
+    }
+
     /// Whether the weekly hours of ten years can hold the target. Rule C5.
     pub fn can_hold(&self, target: Target) -> bool {
         let last = self.inner.stretch(i64::MAX);

@@ -423,9 +423,28 @@ impl Objective {
         self.targets().last().copied().unwrap_or(Target::Elapsed(0))
     }
 
+    /// Whether a clock of it ends where it is breached: it is a window of touches. Rule T15.
+    pub fn is_over_when_breached(&self) -> bool {
+        let Promise::Touch(touch) = &self.promise else { return false };
+        matches!(touch.form, TouchForm::PerWindow(..) | TouchForm::Within(..) | TouchForm::PerStage(_))
+    }
+
     /// Whether a second start cancels the running clock and starts another.
     pub fn restarts(&self) -> bool {
         matches!(&self.promise, Promise::Response(response) if response.restart)
+    }
+}
+
+impl CalendarChoice {
+    /// Every calendar that it may choose.
+    pub fn indexes(&self) -> Vec<usize> {
+        match self {
+            CalendarChoice::None => Vec::new(),
+            CalendarChoice::One(index) => vec![*index],
+            CalendarChoice::By { calendars, default, .. } => {
+                calendars.values().copied().chain([*default]).collect()
+            }
+        }
     }
 }
 

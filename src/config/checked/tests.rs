@@ -95,7 +95,7 @@ fn the_shipped_file_holds_the_defaults() {
     assert_eq!((&shipped.changelog, shipped.workers), (&defaults.changelog, defaults.workers));
     assert_eq!(shipped.commit_interval_ms, defaults.commit_interval_ms);
     assert_eq!(shipped.http, defaults.http);
-    assert_eq!(shipped.policies.policies.policies.len(), 2);
+    assert_eq!(shipped.policies.policies.policies.len(), 3);
 }
 
 #[test]
@@ -230,13 +230,35 @@ fn variables_and_flags_are_named_in_their_problems() {
 #[test]
 fn what_comes_later_is_refused_by_name() {
     refused(
-        "input: {speak_from: 2026-01-01T00:00:00Z, clock_skew_max: 2h}\noutput: {warnings: other, clocks: overdue.clocks}",
+        "input: {speak_from: 2026-01-01T00:00:00, clock_skew_max: 2h}\noutput: {warnings: other, clocks: overdue.clocks}",
         &[
-            "overdue.yaml:1:9: input.speak_from: `speak_from` is not supported by this version",
-            "overdue.yaml:1:59: input.clock_skew_max: must be from 1ms to 1h",
-            "overdue.yaml:2:10: output.warnings: `warnings` is not supported by this version",
+            "overdue.yaml:1:21: input.speak_from: must be an instant such as `2026-12-31T09:00:00+01:00`, or a date such as `2026-12-31`, which is 00:00 UTC",
+            "overdue.yaml:1:58: input.clock_skew_max: must be from 1ms to 1h",
             "overdue.yaml:2:27: output.clocks: `clocks` is not supported by this version",
         ],
+    );
+}
+
+#[test]
+fn speaking_may_begin_at_an_instant() {
+    let speak_from = |written: &str| {
+        let sets: Vec<_> = NEEDED.iter().copied().chain([written]).collect();
+        Folder::new("").sets(&sets).config().input.speak_from.map(|instant| instant.to_string())
+    };
+    assert_eq!(speak_from("input.speak_from="), None);
+    assert_eq!(speak_from("input.speak_from=2026-01-01"), Some("2026-01-01T00:00:00.000Z".to_string()));
+    assert_eq!(
+        speak_from("input.speak_from=2026-01-01T09:00:00+01:00"),
+        Some("2026-01-01T08:00:00.000Z".to_string())
+    );
+}
+
+#[test]
+fn warnings_have_a_topic_of_their_own() {
+    assert_eq!(Folder::new("").sets(NEEDED).config().output.warnings, "overdue.warnings");
+    refused(
+        "output: {warnings: overdue.breaches}",
+        &["overdue.yaml:1:20: output.warnings: `overdue.breaches` is in use for something else already"],
     );
 }
 

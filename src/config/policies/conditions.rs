@@ -27,7 +27,7 @@ fn word(condition: &Cursor<'_>) -> Option<Condition> {
         "created" => Some(Condition::Created),
         "assigned" => Some(Condition::Assigned),
         "reopened" => Some(Condition::Reopened),
-        "contacted" => Some(Condition::Contacted(with_defaults(None, None, Vec::new()))),
+        "contacted" => Some(any_contact()),
         stage @ ("entered" | "left") => {
             condition.refuse(format!("`{stage}` needs a stage, such as `{{{stage}: qualified}}`"))
         }
@@ -81,7 +81,13 @@ fn destination(to: &Cursor<'_>, pipeline: &Pipeline) -> Option<Destination> {
     }
 }
 
-fn contacted(contact: &Cursor<'_>) -> Option<Condition> {
+/// The contact that is asked for where a policy says no more.
+pub(super) fn any_contact() -> Condition {
+    Condition::Contacted(with_defaults(None, None, Vec::new()))
+}
+
+/// Reads which contacts are asked for.
+pub(super) fn contacted(contact: &Cursor<'_>) -> Option<Condition> {
     let (mut direction, mut by, mut others) = (None, None, Vec::new());
     let mut complete = true;
     for (path, value) in contact.entries()? {

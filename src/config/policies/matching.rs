@@ -1,13 +1,14 @@
 //! Reads which leads a policy covers, and the values it compares.
 
-use crate::config::cursor::{Cursor, unsupported};
+use crate::config::cursor::Cursor;
+use crate::config::problem::listed;
 use crate::config::tree::{Kind, Value};
-use crate::sla::policy::{Match, Scalar, Test};
+use crate::sla::policy::{Comparison, Match, Scalar, Test};
 
 /// Fields that describe an event and are attributes of no lead. Rule F8.
 const EVENT_FIELDS: &[&str] = &["event_id", "type", "lead_id", "time"];
-/// Comparisons that a later version knows.
-const LATER_OPERATORS: &[&str] = &["gte", "gt", "lte", "lt", "not", "present"];
+/// What a value may be compared by, besides being equal.
+const OPERATORS: &[&str] = &["gte", "gt", "lte", "lt", "not", "present"];
 /// Largest integer that no other one is rounded to, 2^53 - 1.
 const NUMBER_MAX: f64 = 9_007_199_254_740_991.0;
 
@@ -18,21 +19,21 @@ pub(super) fn read(matches: &Cursor<'_>) -> Option<Vec<Match>> {
 }
 
 fn one(path: &str, value: &Cursor<'_>) -> Option<Match> {
-    let path = attribute(path, value);
-    let any_of = values(value, scalar);
-    Some(Match { path: path?, tests: vec![Test::AnyOf(any_of?)] })
+    let path = attribute(path).map_err(|message| value.key_problem(message)).ok();
+    let tests = tests(value);
+    Some(Match { path: path?, tests: tests? })
 }
 
-fn attribute(path: &str, value: &Cursor<'_>) -> Option<String> {
+/// The path of an attribute of a lead.
+pub(super) fn attribute(path: &str) -> Result<String, String> {
     let top = path.split('.').next().unwrap_or_default();
     if top == "stage" {
-        value.key_problem("the stage is never an attribute; use `while: {stage: ...}` on an objective");
+        Err("the stage is never an attribute; use `while: {stage: ...}` on an objective".to_string())
     } else if EVENT_FIELDS.contains(&top) {
-        value.key_problem(format!("`{top}` describes one event and is never an attribute of the lead"));
+        Err(format!("`{top}` describes one event and is never an attribute of the lead"))
     } else {
-        return dotted(path, value);
+        dotted(path)
     }
-    None
 }
 
 /// The path of a contact's field.
@@ -42,15 +43,14 @@ pub(super) fn contact_field(path: &str, value: &Cursor<'_>) -> Option<String> {
         value.key_problem(format!("`{top}` names the event and is never a detail of the contact"));
         return None;
     }
-    dotted(path, value)
+    dotted(path).map_err(|message| value.key_problem(message)).ok()
 }
 
-fn dotted(path: &str, value: &Cursor<'_>) -> Option<String> {
-    if path.split('.').any(str::is_empty) {
-        value.key_problem("must be a field or a dotted path such as `company.size`");
-        return None;
+fn dotted(path: &str) -> Result<String, String> {
+    match path.split('.').any(str::is_empty) {
+        true => Err("must be a field or a dotted path such as `company.size`".to_string()),
+        false => Ok(path.to_string()),
     }
-    Some(path.to_string())
 }
 
 /// Reads a value or a list of values, each with `read`.
@@ -59,21 +59,39 @@ pub(super) fn values<'a, T>(
     read: impl FnMut(&Cursor<'a>) -> Option<T>,
 ) -> Option<Vec<T>> {
     if let Value::Map(_) = value.node.value {
-        return operators(value);
+        return value.refuse("must be a value or a list of values");
     }
     value.some(read)
 }
 
-fn operators<T>(value: &Cursor<'_>) -> Option<T> {
-    let entries = value.entries()?;
-    let mut later = entries.iter().filter(|(name, _)| LATER_OPERATORS.contains(name)).peekable();
-    if later.peek().is_none() {
-        return value.refuse("must be a value or a list of values");
+/// Reads what an attribute must be: a value, a list of values, or operators that must all hold.
+fn tests(value: &Cursor<'_>) -> Option<Vec<Test>> {
+    let Value::Map(_) = value.node.value else {
+        return values(value, scalar).map(|scalars| vec![Test::AnyOf(scalars)]);
+    };
+    let fields = value.fields(OPERATORS, &[])?;
+    let operators: Vec<_> =
+        value.entries()?.into_iter().filter(|(name, _)| fields.get(name).is_some()).collect();
+    if operators.is_empty() && !fields.refused {
+        return value.refuse(format!("must hold some of {}", listed(OPERATORS.iter().copied())));
     }
-    for (name, operator) in later {
-        operator.key_problem(unsupported(name));
+    let read: Vec<_> = operators.iter().map(|(name, operand)| operator(name, operand)).collect();
+    read.into_iter().collect()
+}
+
+fn operator(name: &str, operand: &Cursor<'_>) -> Option<Test> {
+    let comparison = match name {
+        "not" => return values(operand, scalar).map(Test::NoneOf),
+        "present" => return operand.boolean().map(Test::Present),
+        "gte" => Comparison::AtLeast,
+        "gt" => Comparison::Above,
+        "lte" => Comparison::AtMost,
+        _ => Comparison::Below,
+    };
+    match scalar(operand)? {
+        Scalar::Number(bound) => Some(Test::Compared(comparison, bound)),
+        _ => operand.refuse("must be a number: order is only between numbers"),
     }
-    None
 }
 
 /// Reads one value to compare with.

@@ -1,28 +1,53 @@
 //! Reads objectives: shared definitions, and those of a policy laid over them.
 
-use super::{Shared, conditions};
-use crate::config::cursor::{Cursor, Fields, unsupported};
+use super::touch;
+use super::within::{self, Within};
+use super::{Shared, aside, choice, conditions};
+use crate::config::cursor::{Cursor, Fields};
 use crate::config::duration;
-use crate::config::problem::did_you_mean;
 use crate::config::tree::Value;
 use crate::sla::policy::{
-    CalendarChoice, Condition, Entry, NameId, Objective, Pause, Promise, Reentry, Response, Target,
+    CalendarChoice, Condition, Escalation, NameId, Objective, Pause, Penalty, Promise, Reentry, Response,
+    Target, Warning,
 };
 
 /// What an objective may hold.
-const FIELDS: &[&str] = &["start", "stop", "while", "restart", "within", "calendar", "severity"];
+const FIELDS: &[&str] = &[
+    "start",
+    "stop",
+    "touch",
+    "while",
+    "pause",
+    "restart",
+    "reentry",
+    "within",
+    "warn",
+    "escalate_after",
+    "calendar",
+    "severity",
+    "penalty",
+];
 /// What an entry of `stages` may hold: it starts and stops by its name.
-const STAGE_FIELDS: &[&str] = &["while", "restart", "within", "calendar", "severity"];
-/// What a later version knows of an objective.
-const LATER_FIELDS: &[&str] = &["warn", "escalate_after", "pause", "touch", "reentry", "penalty"];
+const STAGE_FIELDS: &[&str] = &[
+    "while",
+    "pause",
+    "restart",
+    "reentry",
+    "within",
+    "warn",
+    "escalate_after",
+    "calendar",
+    "severity",
+    "penalty",
+];
 
 /// An objective as written in one place.
 pub(super) struct Written<'a> {
-    name: String,
+    pub name: String,
     /// Of an entry of `stages`: the stage it is about.
-    stage: Option<&'a str>,
+    pub stage: Option<&'a str>,
     /// `None` where its problems are reported already.
-    fields: Option<Fields<'a>>,
+    pub fields: Option<Fields<'a>>,
 }
 
 /// The objectives of a map, each as it is written.
@@ -57,17 +82,12 @@ fn checked_name(name: &str, value: &Cursor<'_>) -> String {
 
 fn fields<'a>(value: &Cursor<'a>, known: &[&str]) -> Option<Fields<'a>> {
     match value.node.value {
-        Value::Map(_) => value.fields(known, LATER_FIELDS),
-        Value::List(_) => conditional(value),
+        Value::Map(_) => value.fields(known, &[]),
         _ if value.node.is_null() => {
             value.refuse("must be a duration or a map of fields; `{}` takes the shared definition as it is")
         }
-        Value::Scalar(..) => Some(Fields::bare("within", value)),
+        _ => Some(Fields::bare("within", value)),
     }
-}
-
-fn conditional<T>(within: &Cursor<'_>) -> Option<T> {
-    within.refuse(unsupported("within: [...]"))
 }
 
 /// Reports what is wrong with the shared definitions, used or not.
@@ -78,30 +98,66 @@ pub(super) fn check_shared(shared: &Shared<'_>) {
 }
 
 /// The fields of an objective that are written, each read; the outer `None` of one is a problem.
-struct Parts {
+struct Parts<'a> {
     start: Option<Option<Vec<Condition>>>,
     stop: Option<Option<Vec<Condition>>>,
-    within: Option<Option<Target>>,
+    within: Option<Option<Within<'a>>>,
+    touch: Option<Option<touch::Written<'a>>>,
     while_stages: Option<Option<Vec<String>>>,
+    pause: Option<Option<Pause>>,
     restart: Option<bool>,
-    calendar: Option<Option<usize>>,
+    reentry: Option<Option<Reentry>>,
+    warn: Option<Option<Vec<Warning>>>,
+    escalate: Option<Option<Vec<Escalation>>>,
+    calendar: Option<Option<CalendarChoice>>,
     severity: Option<Option<String>>,
+    penalty: Option<Option<Penalty>>,
 }
 
-impl Parts {
-    fn read(fields: &Fields<'_>, stage: Option<&str>, shared: &Shared<'_>) -> Parts {
+impl<'a> Parts<'a> {
+    fn read(fields: &Fields<'a>, stage: Option<&str>, shared: &Shared<'_>) -> Parts<'a> {
         let start = stage.map(|stage| vec![Condition::Entered(vec![stage.to_string()])]);
         let stop = stage.map(|stage| vec![Condition::Left { from: vec![stage.to_string()], to: None }]);
         let conditions = |field: &Cursor<'_>| conditions::read(field, &shared.pipeline);
         Parts {
             start: start.map_or_else(|| optional(fields.get("start"), conditions), |start| Some(Some(start))),
             stop: stop.map_or_else(|| optional(fields.get("stop"), conditions), |stop| Some(Some(stop))),
-            within: optional(fields.get("within"), target),
-            while_stages: optional(fields.get("while"), while_stages),
+            within: optional(fields.get("within"), within::read),
+            touch: touch(fields, stage),
+            while_stages: optional(fields.get("while"), aside::stages),
+            pause: optional(fields.get("pause"), aside::pause),
             restart: fields.get("restart").map_or(Some(false), Cursor::boolean),
-            calendar: optional(fields.get("calendar"), |field| calendar_index(field, shared)),
+            reentry: optional(fields.get("reentry"), aside::reentry),
+            warn: optional(fields.get("warn"), aside::warnings),
+            escalate: optional(fields.get("escalate_after"), aside::escalations),
+            calendar: optional(fields.get("calendar"), |field| choice::read(field, shared)),
             severity: optional(fields.get("severity"), |field| field.text().map(str::to_string)),
+            penalty: optional(fields.get("penalty"), aside::penalty),
         }
+    }
+
+    /// Whether the time it may take can be counted on its calendar. Rule C5.
+    fn can_be_counted(&self, calendar: &CalendarChoice, shared: &Shared<'_>) -> Option<()> {
+        let (within, touch) = (self.within.as_ref()?.as_ref(), self.touch.as_ref()?.as_ref());
+        let targets =
+            within.map(|within| &within.targets).into_iter().chain(touch.map(|touch| &touch.targets));
+        let held: Vec<_> = targets.flatten().map(|timed| choice::can_hold(timed, calendar, shared)).collect();
+        let started = within.into_iter().flat_map(|within| &within.started);
+        let open: Vec<_> = started.map(|at| choice::needs_calendar("started", at, calendar)).collect();
+        held.into_iter().chain(open).collect()
+    }
+
+    fn promise(self) -> Option<Promise> {
+        if let Some(written) = self.touch? {
+            return Some(Promise::Touch(written.touch));
+        }
+        Some(Promise::Response(Response {
+            start: self.start??,
+            stop: self.stop??,
+            restart: self.restart?,
+            reentry: self.reentry?.unwrap_or_default(),
+            within: self.within??.entries,
+        }))
     }
 }
 
@@ -113,33 +169,15 @@ fn optional<'a, T>(
     field.map_or(Some(None), |field| read(field).map(Some))
 }
 
-fn target(within: &Cursor<'_>) -> Option<Target> {
-    match within.node.value {
-        Value::List(_) => conditional(within),
-        _ => duration::target(within.written()?).map_err(|message| within.problem(message)).ok(),
+fn touch<'a>(fields: &Fields<'a>, stage: Option<&str>) -> Option<Option<touch::Written<'a>>> {
+    let Some(field) = fields.get("touch") else { return Some(None) };
+    if stage.is_some() {
+        field.key_problem("an entry of `stages` runs from entering to leaving and has no `touch`");
+        return None;
     }
-}
-
-fn while_stages(condition: &Cursor<'_>) -> Option<Vec<String>> {
-    let fields = condition.fields(&["stage"], &[])?;
-    match fields.get("stage") {
-        Some(stages) => stages.some(conditions::stage),
-        None if fields.refused => None,
-        None => condition.refuse("needs `stage`"),
-    }
-}
-
-/// The index of the calendar that is named.
-pub(super) fn calendar_index(field: &Cursor<'_>, shared: &Shared<'_>) -> Option<usize> {
-    if let Value::Map(_) = field.node.value {
-        return field.refuse(unsupported("calendar: {by: ...}"));
-    }
-    let name = field.text()?;
-    let names = || shared.calendars.iter().map(|(name, _)| *name);
-    names().position(|known| known == name).or_else(|| {
-        let near = did_you_mean(name, names());
-        field.refuse(format!("unknown calendar `{name}`{near}"))
-    })
+    let alone = touch::refuse_others(fields);
+    let read = touch::read(field);
+    alone.and(read).map(Some)
 }
 
 /// Reads an objective of a policy, which gives it `calendar` where it has none of its own.
@@ -148,70 +186,72 @@ pub(super) fn read<'a>(
     calendar: Option<&Cursor<'a>>,
     shared: &mut Shared<'a>,
 ) -> Option<Objective> {
-    let fields = laid_over(written, shared)?;
-    let parts = Parts::read(&fields, written.stage, shared);
+    let fields = written.laid_over(&shared.objectives)?;
+    let mut parts = Parts::read(&fields, written.stage, shared);
     require(&fields, &parts);
-    let within = parts.within??;
-    let calendar = match parts.calendar? {
+    let calendar = match parts.calendar.take()? {
         Some(own) => Some(own),
-        None => optional(calendar, |field| calendar_index(field, shared))?,
+        None => optional(calendar, |field| choice::read(field, shared))?,
     };
-    can_hold(&fields, within, calendar, shared)?;
+    let calendar = calendar.unwrap_or_default();
+    let escalates = escalates_on(written, parts.escalate.as_ref()?.as_deref(), &calendar);
+    parts.can_be_counted(&calendar, shared)?;
+    escalates?;
     Some(Objective {
         name: name_id(&written.name, &mut shared.names),
-        promise: Promise::Response(Response {
-            start: parts.start??,
-            stop: parts.stop??,
-            restart: parts.restart?,
-            reentry: Reentry::New,
-            within: vec![Entry { matches: Vec::new(), started_open: None, target: within }],
-        }),
-        while_stages: parts.while_stages?,
-        pause: Pause::default(),
-        warn: Vec::new(),
-        escalate: Vec::new(),
-        calendar: calendar.map_or(CalendarChoice::None, CalendarChoice::One),
-        severity: parts.severity?,
-        penalty: None,
+        while_stages: parts.while_stages.take()?,
+        pause: parts.pause.take()?.unwrap_or_default(),
+        warn: parts.warn.take()?.unwrap_or_default(),
+        escalate: parts.escalate.take()?.unwrap_or_default(),
+        calendar,
+        severity: parts.severity.take()?,
+        penalty: parts.penalty.take()?,
+        promise: parts.promise()?,
     })
 }
 
-fn laid_over<'a>(written: &Written<'a>, shared: &Shared<'a>) -> Option<Fields<'a>> {
-    let upper = written.fields.clone()?;
-    match shared.objectives.iter().find(|lower| lower.name == written.name) {
-        Some(lower) => Some(lower.fields.clone()?.under(upper)),
-        None => Some(upper),
+/// Whether the steps that the policy itself gives can be counted; those of a shared definition are for
+/// policies with a calendar too.
+fn escalates_on(
+    written: &Written<'_>,
+    steps: Option<&[Escalation]>,
+    calendar: &CalendarChoice,
+) -> Option<()> {
+    let Some(field) = written.fields.as_ref()?.get("escalate_after") else { return Some(()) };
+    let check = |(step, at): (&Escalation, Cursor<'_>)| match step {
+        Escalation::After(Target::Elapsed(_)) | Escalation::Every(Target::Elapsed(_), _) => Some(()),
+        Escalation::After(target) | Escalation::Every(target, _) => {
+            choice::needs_calendar(&duration::written(*target), &at, calendar)
+        }
+    };
+    let checked: Vec<_> = steps.unwrap_or_default().iter().zip(field.items_or_one()).map(check).collect();
+    checked.into_iter().collect()
+}
+
+impl<'a> Written<'a> {
+    /// Its fields, laid over those of the shared definition of its name.
+    pub fn laid_over(&self, shared: &[Written<'a>]) -> Option<Fields<'a>> {
+        let upper = self.fields.clone()?;
+        match shared.iter().find(|lower| lower.name == self.name) {
+            Some(lower) => Some(lower.fields.clone()?.under(upper)),
+            None => Some(upper),
+        }
     }
 }
 
-fn require(fields: &Fields<'_>, parts: &Parts) {
+fn require(fields: &Fields<'_>, parts: &Parts<'_>) {
+    if fields.get("touch").is_some() {
+        return;
+    }
     let missing = [
         ("`start`", matches!(parts.start, Some(None))),
         ("`stop`", matches!(parts.stop, Some(None))),
         ("`within`", matches!(parts.within, Some(None))),
     ];
     let missing: Vec<_> = missing.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
+    let or_touch = if missing.len() == 3 { ", or `touch`" } else { "" };
     if !missing.is_empty() && !fields.refused {
-        fields.of.key_problem(format!("needs {}", missing.join(", ")));
-    }
-}
-
-/// Whether the calendar has time for the target. Rule C5.
-fn can_hold(fields: &Fields<'_>, target: Target, calendar: Option<usize>, shared: &Shared<'_>) -> Option<()> {
-    let within = fields.get("within")?;
-    match (target, calendar) {
-        (Target::Elapsed(_), _) => Some(()),
-        (_, None) => {
-            let text = duration::written(target);
-            within.refuse(format!("`{text}` needs a `calendar`, on the objective or on its policy"))
-        }
-        (_, Some(index)) => {
-            let (name, calendar) = &shared.calendars[index];
-            match calendar.as_ref()?.can_hold(target) {
-                true => Some(()),
-                false => within.refuse(format!("is more than ten years of calendar `{name}` hold")),
-            }
-        }
+        fields.of.key_problem(format!("needs {}{or_touch}", missing.join(", ")));
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::read_policies;
 use crate::sla::policy::{
-    CalendarChoice, Condition, Destination, FieldTest, Match, Objective, Operand, Policies, Scalar, Target,
-    Test,
+    CalendarChoice, Comparison, Condition, Destination, Entry, Escalation, FieldTest, Match, Objective,
+    Operand, Pause, Policies, Promise, Reentry, Scalar, Target, Test, Touch, TouchForm, Validity, Warning,
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -89,8 +89,10 @@ fn the_version_is_that_of_the_text() {
 #[test]
 fn the_shipped_policies_are_valid() {
     let policies = read(include_str!("../../../config/policies.yaml"));
-    assert_eq!(policies.policies.len(), 2);
-    assert_eq!(policies.policies[0].objectives.len(), 7);
+    assert_eq!(policies.policies.len(), 3);
+    assert_eq!(policies.policies[0].objectives.len(), 12);
+    let lints = super::lints("policies.yaml", include_str!("../../../config/policies.yaml"), &policies);
+    assert_eq!(lints, []);
 }
 
 #[test]
@@ -266,47 +268,544 @@ polices: []
 }
 
 #[test]
-fn what_comes_later_is_refused_by_name() {
-    let rest = "start: created, stop: contacted, within: 1h";
-    for (field, value) in [
-        ("warn", "[50%]"),
-        ("escalate_after", "[1h]"),
-        ("pause", "none"),
-        ("touch", "{every: 3d}"),
-        ("reentry", "new"),
-        ("penalty", "{amount: 50}"),
+fn a_match_compares_by_operators_that_must_all_hold() {
+    let check = |written: &str, tests: Vec<Test>| {
+        let text = format!("policies: [{{name: a, match: {{a.b: {written}}}, objectives: {{}}}}]");
+        assert_eq!(read(&text).policies[0].matches, [Match { path: "a.b".to_string(), tests }], "{written}");
+    };
+    let text = |value: &str| Scalar::Text(value.to_string());
+    check("{gte: 10000}", vec![Test::Compared(Comparison::AtLeast, 10_000.0)]);
+    check(
+        "{gt: 1, lte: 2.5, not: 2}",
+        vec![
+            Test::Compared(Comparison::Above, 1.0),
+            Test::Compared(Comparison::AtMost, 2.5),
+            Test::NoneOf(vec![Scalar::Number(2.0)]),
+        ],
+    );
+    check("{lt: -1}", vec![Test::Compared(Comparison::Below, -1.0)]);
+    check("{not: [a, true]}", vec![Test::NoneOf(vec![text("a"), Scalar::Bool(true)])]);
+    check("{present: true, not: a}", vec![Test::Present(true), Test::NoneOf(vec![text("a")])]);
+    check("{present: false}", vec![Test::Present(false)]);
+}
+
+#[test]
+fn faulty_operators_are_refused() {
+    let check = |written: &str, column: u32, said: &str| {
+        let text = format!("policies: [{{name: a, match: {{a: {written}}}, objectives: {{}}}}]");
+        refused(&text, &[&format!("p.yaml:1:{column}: policies[0].match.a{said}")]);
+    };
+    check("{}", 33, ": must hold some of `gte`, `gt`, `lte`, `lt`, `not`, `present`");
+    check("{gtee: 1}", 34, ".gtee: unknown field, did you mean `gte`?");
+    check("{gte: x}", 39, ".gte: must be a number: order is only between numbers");
+    check("{lt: [1]}", 38, ".lt: must be a single value");
+    check(
+        "{gte: 9007199254740993}",
+        39,
+        ".gte: `9007199254740993` is beyond what JSON numbers hold exactly, below 2^53",
+    );
+    check("{present: 1}", 43, ".present: must be `true` or `false`");
+    check("{not: {gte: 1}}", 39, ".not: must be a value or a list of values");
+    check("{not: null}", 39, ".not: must not be null: nothing is equal to an absent value");
+    objective_refused(
+        "start: created, stop: {contacted: {minutes: {gte: 5}}}, within: 1h",
+        &["53: policies[0].objectives.x.stop.contacted.minutes: must be a value or a list of values"],
+    );
+}
+
+/// The touch of an objective `x` whose `touch` is written so.
+fn touch(written: &str) -> Touch {
+    match objective(&format!("calendar: ams, touch: {written}")).promise {
+        Promise::Touch(touch) => touch,
+        Promise::Response(response) => panic!("no touch: {response:?}"),
+    }
+}
+
+#[test]
+fn a_touch_has_one_of_five_forms() {
+    let (days, week) = (Target::Elapsed(24 * HOUR_MS), Target::Elapsed(7 * 24 * HOUR_MS));
+    for (written, form) in [
+        ("{every: 3bd}", TouchForm::Every(Target::OpenDays(3))),
+        ("{at_least: 3, per: 1w}", TouchForm::PerWindow(3, week)),
+        ("{at_least: 1, within: 4bh}", TouchForm::Within(1, Target::Open(4 * HOUR_MS))),
+        ("{at_least: 5, per: stage}", TouchForm::PerStage(5)),
+        ("{by: 1d}", TouchForm::By(vec![days])),
+        ("{by: [1d, 1bd]}", TouchForm::By(vec![days, Target::OpenDays(1)])),
     ] {
-        let expected =
-            format!("9: policies[0].objectives.x.{field}: `{field}` is not supported by this version");
-        objective_refused(&format!("{field}: {value}, {rest}"), &[&expected]);
-        // What seems to be missing may be what is not supported.
-        objective_refused(&format!("{field}: {value}"), &[&expected]);
+        assert_eq!(touch(written).form, form, "{written}");
     }
-    objective_refused(
-        "start: created, stop: contacted, within: [{if: {a: b}, target: 5m}, 1h]",
-        &["50: policies[0].objectives.x.within: `within: [...]` is not supported by this version"],
+}
+
+#[test]
+fn a_touch_is_a_contact_as_conditions_ask_for_it() {
+    let contact = |others: Vec<FieldTest>| {
+        let defaults = [test("direction", vec![text("outbound")]), test("by", vec![text("human")])];
+        Condition::Contacted(defaults.into_iter().chain(others).collect())
+    };
+    let channel = |channel: &str| contact(vec![test("channel", vec![text(channel)])]);
+    assert_eq!(touch("{every: 1d}").what, [contact(vec![])]);
+    assert_eq!(touch("{every: 1d, contacted: {channel: call}}").what, [channel("call")]);
+    assert_eq!(
+        touch("{every: 1d, contacted: [{channel: call}, {channel: visit}]}").what,
+        [channel("call"), channel("visit")]
+    );
+    assert_eq!(
+        touch("{every: 1d, contacted: {direction: any, by: any}}").what,
+        [Condition::Contacted(vec![])]
+    );
+}
+
+#[test]
+fn a_touch_objective_may_have_all_that_does_not_start_or_stop() {
+    let touched = objective(
+        "while: {stage: new}, touch: {every: 1d}, pause: none, warn: 50%, escalate_after: 1d, severity: low, penalty: {amount: 1, currency: EUR}",
+    );
+    assert_eq!((touched.start(), touched.stop()), (&[][..], &[][..]));
+    assert_eq!(touched.while_stages, Some(strings(&["new"])));
+    assert!(!touched.pause.by_facts && touched.penalty.is_some());
+}
+
+#[test]
+fn faulty_touches_are_refused() {
+    let place = "policies[0].objectives.x.touch";
+    let forms = "must be one of `{every: 3d}`, `{at_least: 3, per: 1w}`, `{at_least: 3, within: 10d}`, `{at_least: 3, per: stage}`, `{by: [1h, 1d, 3d]}`";
+    let check = |written: &str, column: u32, said: &str| {
+        objective_refused(&format!("touch: {written}"), &[&format!("{column}: {place}{said}")]);
+    };
+    for written in [
+        "{}",
+        "{at_least: 3}",
+        "{per: 1d}",
+        "{every: 1d, by: 1d}",
+        "{every: 1d, within: 3d}",
+        "{contacted: {}}",
+    ] {
+        check(written, 16, &format!(": {forms}"));
+    }
+    check("3d", 16, ": must be a map");
+    check("{evry: 3d}", 17, ".evry: unknown field, did you mean `every`?");
+    check("{every: 0d}", 24, ".every: must be longer than zero");
+    check("{every: 3bd}", 24, ".every: `3bd` needs a `calendar`, on the objective or on its policy");
+    check("{at_least: 0, per: 1d}", 27, ".at_least: must be a whole number from 1 to 10000");
+    check("{at_least: 2.5, per: 1d}", 27, ".at_least: must be a whole number from 1 to 10000");
+    check("{by: []}", 21, ".by: must not be an empty list");
+    check("{by: [1d, 0h]}", 26, ".by[1]: must be longer than zero");
+    check("{by: [1d, 2bd]}", 26, ".by[1]: `2bd` needs a `calendar`, on the objective or on its policy");
+    check(&format!("{{by: [{}1d]}}", "1d, ".repeat(100)), 21, ".by: must have at most 100 steps");
+    check(
+        "{every: 1d, contacted: {by: me}}",
+        44,
+        ".contacted.by: `me` is not one of `human`, `automation`, `any`",
     );
     objective_refused(
-        "calendar: {by: region, default: ams}, start: created, stop: contacted, within: 1h",
-        &["19: policies[0].objectives.x.calendar: `calendar: {by: ...}` is not supported by this version"],
+        "calendar: ams, touch: {by: [1d, 30000bh]}",
+        &["41: policies[0].objectives.x.touch.by[1]: is more than ten years of calendar `ams` hold"],
     );
-    for operator in ["gte", "gt", "lte", "lt", "not", "present"] {
+}
+
+#[test]
+fn what_a_touch_objective_has_not_is_refused_by_name() {
+    let place = "policies[0].objectives.x";
+    objective_refused(
+        "touch: {every: 1d}, start: created, stop: contacted, within: 1h, restart: true, reentry: new",
+        &[
+            &format!(
+                "29: {place}.start: a touch objective has no `start`: its clocks start when the lead enters the stages of `while`"
+            ),
+            &format!(
+                "45: {place}.stop: a touch objective has no `stop`: a touch is what it waits for; say which under `touch: {{contacted: ...}}`"
+            ),
+            &format!("62: {place}.within: a touch objective has no `within`: `touch` says how often"),
+            &format!(
+                "74: {place}.restart: a touch objective has no `restart`: each touch and each window begins anew"
+            ),
+            &format!(
+                "89: {place}.reentry: a touch objective has no `reentry`: each re-entry of its stages begins anew"
+            ),
+        ],
+    );
+    // A bare duration is a `within`.
+    refused(
+        "objectives: {x: {touch: {every: 1d}}}\npolicies: [{name: a, objectives: {x: 1h}, stages: {new: {within: 1d, touch: {every: 1d}}}}]",
+        &[
+            "p.yaml:2:35: policies[0].objectives.x: a touch objective has no `within`: `touch` says how often",
+            "p.yaml:2:70: policies[0].stages.new.touch: unknown field",
+        ],
+    );
+}
+
+#[test]
+fn a_pause_is_none_or_stages_besides_what_people_say() {
+    let pause =
+        |written: &str| objective(&format!("start: created, stop: contacted, within: 1h{written}")).pause;
+    let check = |written: &str, by_facts: bool, stages: &[&str]| {
+        assert_eq!(
+            pause(&format!(", pause: {written}")),
+            Pause { by_facts, stages: strings(stages) },
+            "{written}"
+        );
+    };
+    assert_eq!(pause(""), Pause { by_facts: true, stages: vec![] });
+    check("none", false, &[]);
+    check("{stage: nurture}", true, &["nurture"]);
+    check("[{stage: [a, b]}, {stage: c}]", true, &["a", "b", "c"]);
+    check("[none, {stage: a}]", false, &["a"]);
+    let refused = |written: &str, column: u32, said: &str| {
+        let expected = format!("{column}: policies[0].objectives.x.pause{said}");
+        objective_refused(
+            &format!("pause: {written}, start: created, stop: contacted, within: 1h"),
+            &[&expected],
+        );
+    };
+    refused("[]", 16, ": must not be an empty list");
+    refused("nurture", 16, ": must be `none` or `{stage: ...}`");
+    refused("{}", 16, ": needs `stage`");
+    refused("{stages: a}", 17, ".stages: unknown field, did you mean `stage`?");
+}
+
+#[test]
+fn warnings_are_shares_or_what_is_left() {
+    let warn = |written: &str| {
+        objective(&format!("start: created, stop: contacted, within: 4bh, calendar: ams, warn: {written}"))
+            .warn
+    };
+    let left = |minutes: i64| Warning::Left(Target::Open(minutes * 60_000));
+    assert_eq!(warn("50%"), [Warning::Percent(50)]);
+    assert_eq!(warn("[1%, 99%]"), [Warning::Percent(1), Warning::Percent(99)]);
+    assert_eq!(warn("[5bm left, 1bh]"), [left(5), left(60)]);
+    // One of another kind of time fits other policies of the same definition.
+    assert_eq!(warn("1d left"), [Warning::Left(Target::Elapsed(24 * HOUR_MS))]);
+    let refused = |written: &str, said: &str| {
+        let expected = format!("15: policies[0].objectives.x.warn: {said}");
+        objective_refused(
+            &format!("warn: {written}, start: created, stop: contacted, within: 1h"),
+            &[&expected],
+        );
+    };
+    for percent in ["0%", "100%", "+5%", "\"%\"", "1.5%", "256%"] {
+        refused(percent, "must be from `1%` to `99%`");
+    }
+    let form = "must be a share of the target such as `50%`, or what is left of it such as `5m left`";
+    for text in ["half", "left", "-5m"] {
+        refused(text, form);
+    }
+    refused("50", "`50` has no unit, must be a duration such as `30m`, `1h30m`, `4bh` or `2bd`");
+    refused("5mleft", "unknown unit `mleft`, must be one of `s m h d w`, `bm bh` or `bd`");
+    refused("0m left", "must be longer than zero");
+    refused("[]", "must not be an empty list");
+}
+
+#[test]
+fn escalations_are_steps_of_which_the_last_may_repeat() {
+    let steps = |written: &str| {
+        objective(&format!(
+            "start: created, stop: contacted, within: 1h, calendar: ams, escalate_after: {written}"
+        ))
+        .escalate
+    };
+    let week = Target::Elapsed(7 * 24 * HOUR_MS);
+    assert_eq!(steps("1bd"), [Escalation::After(Target::OpenDays(1))]);
+    assert_eq!(steps("{every: 7d}"), [Escalation::Every(week, Some(10))]);
+    assert_eq!(
+        steps("[1bh, 7d, {every: 7d, times: 3}]"),
+        [Escalation::After(Target::Open(HOUR_MS)), Escalation::After(week), Escalation::Every(week, Some(3))]
+    );
+    assert_eq!(steps("[{every: 1bd, times: unlimited}]"), [Escalation::Every(Target::OpenDays(1), None)]);
+    let refused = |written: &str, column: u32, said: &str| {
+        let expected = format!("{column}: policies[0].objectives.x.escalate_after{said}");
+        let rest = "start: created, stop: contacted, within: 1h";
+        objective_refused(&format!("escalate_after: {written}, {rest}"), &[&expected]);
+    };
+    refused("[{every: 1d}, 7d]", 26, "[0]: repeats and must be the last step");
+    refused("[{every: 1d}, {every: 7d}]", 26, "[0]: repeats and must be the last step");
+    refused("{times: 3}", 25, ": needs `every`, such as `{every: 7d}`");
+    refused("{every: 1d, times: 0}", 44, ".times: must be a whole number from 1 to 100000, or `unlimited`");
+    refused(
+        "{every: 1d, times: forever}",
+        44,
+        ".times: must be a whole number from 1 to 100000, or `unlimited`",
+    );
+    refused("0h", 25, ": must be longer than zero");
+    refused("[1h, 4bh]", 30, "[1]: `4bh` needs a `calendar`, on the objective or on its policy");
+    refused("{every: 4bh}", 25, ": `4bh` needs a `calendar`, on the objective or on its policy");
+}
+
+#[test]
+fn escalations_of_a_shared_definition_serve_policies_without_a_calendar_too() {
+    let policies = read(
+        "objectives: {x: {start: created, stop: contacted, warn: 5bm left, escalate_after: 1bh}}\npolicies: [{name: a, objectives: {x: 1d}}]",
+    );
+    assert_eq!(policies.policies[0].objectives[0].escalate, [Escalation::After(Target::Open(HOUR_MS))]);
+}
+
+#[test]
+fn reentry_is_one_of_three() {
+    let reentry =
+        |written: &str| match objective(&format!("start: created, stop: contacted, within: 1h{written}"))
+            .promise
+        {
+            Promise::Response(response) => response.reentry,
+            Promise::Touch(touch) => panic!("a touch: {touch:?}"),
+        };
+    assert_eq!(reentry(""), Reentry::New);
+    assert_eq!(reentry(", reentry: new"), Reentry::New);
+    assert_eq!(reentry(", reentry: first_only"), Reentry::FirstOnly);
+    assert_eq!(reentry(", reentry: cumulative"), Reentry::Cumulative);
+    objective_refused(
+        "reentry: once, start: created, stop: contacted, within: 1h",
+        &["18: policies[0].objectives.x.reentry: `once` is not one of `new`, `first_only`, `cumulative`"],
+    );
+}
+
+#[test]
+fn a_penalty_is_the_decimal_that_is_written() {
+    let penalty = |amount: &str| {
+        let fields = format!("penalty: {{amount: {amount}, currency: EUR}}");
+        let penalty = objective(&format!("start: created, stop: contacted, within: 1h, {fields}")).penalty;
+        penalty.map(|penalty| format!("{} {}", penalty.amount, penalty.currency)).unwrap_or_default()
+    };
+    for amount in ["50", "0.1", "99.90", "123456789012345678901234.5"] {
+        assert_eq!(penalty(amount), format!("{amount} EUR"));
+    }
+    let refused = |written: &str, column: u32, said: &str| {
+        let expected = format!("{column}: policies[0].objectives.x.penalty{said}");
+        objective_refused(
+            &format!("penalty: {written}, start: created, stop: contacted, within: 1h"),
+            &[&expected],
+        );
+    };
+    for amount in ["0", "0.00", "-5", "1e3", "1_000", "lots", ".inf"] {
         refused(
-            &format!("policies: [{{name: a, match: {{a: {{{operator}: 1}}}}, objectives: {{}}}}]"),
-            &[&format!(
-                "p.yaml:1:34: policies[0].match.a.{operator}: `{operator}` is not supported by this version"
-            )],
+            &format!("{{amount: {amount}, currency: EUR}}"),
+            27,
+            ".amount: must be a decimal above zero such as `50` or `99.95`",
         );
     }
-    for field in ["revision", "effective_from", "effective_until"] {
+    for currency in ["eur", "EURO", "E1R"] {
         refused(
-            &format!("{field}: 1\npolicies: [{{name: a, objectives: {{}}, {field}: 1}}]"),
-            &[
-                &format!("p.yaml:1:1: {field}: `{field}` is not supported by this version"),
-                &format!("p.yaml:2:38: policies[0].{field}: `{field}` is not supported by this version"),
-            ],
+            &format!("{{amount: 1, currency: {currency}}}"),
+            40,
+            ".currency: must be three capital letters such as `EUR`",
         );
     }
+    refused("{amount: 1}", 18, ": needs `amount` and `currency`, such as `{amount: 50, currency: EUR}`");
+    refused("50", 18, ": must be a map");
+}
+
+#[test]
+fn a_list_of_targets_ends_in_one_for_every_lead() {
+    let within = |written: &str| match objective(&format!(
+        "calendar: ams, start: created, stop: contacted, within: {written}"
+    ))
+    .promise
+    {
+        Promise::Response(response) => response.within,
+        Promise::Touch(touch) => panic!("a touch: {touch:?}"),
+    };
+    let bare = |target: Target| Entry { matches: vec![], started_open: None, target };
+    let (minutes, hours) = (Target::Elapsed(300_000), Target::Elapsed(4 * HOUR_MS));
+    let chat = Match {
+        path: "source".to_string(),
+        tests: vec![Test::AnyOf(vec![Scalar::Text("chat".to_string())])],
+    };
+    assert_eq!(within("[4h]"), [bare(hours)]);
+    assert_eq!(within("[{target: 4h}]"), [bare(hours)]);
+    assert_eq!(
+        within("[{if: {source: chat}, started: open, target: 5m}, {started: closed, target: 4h}, 15bm]"),
+        [
+            Entry { matches: vec![chat.clone()], started_open: Some(true), target: minutes },
+            Entry { matches: vec![], started_open: Some(false), target: hours },
+            bare(Target::Open(900_000)),
+        ]
+    );
+    // An objective that is a list is its `within`, as a bare duration is.
+    let listed = read(
+        "objectives: {x: {start: created, stop: contacted}}\npolicies: [{name: a, objectives: {x: [{if: {source: chat}, target: 5m}, 4h]}}]",
+    );
+    assert_eq!(listed.policies[0].objectives[0].targets(), [minutes, hours]);
+}
+
+#[test]
+fn faulty_lists_of_targets_are_refused() {
+    let refused = |written: &str, column: u32, said: &str| {
+        let expected = format!("{column}: policies[0].objectives.x.within{said}");
+        objective_refused(&format!("start: created, stop: contacted, within: {written}"), &[&expected]);
+    };
+    refused("[]", 50, ": must end in a bare target, such as `4h`, for leads that no other entry fits");
+    refused(
+        "[{if: {a: b}, target: 5m}]",
+        50,
+        ": must end in a bare target, such as `4h`, for leads that no other entry fits",
+    );
+    refused("[1h, {if: {a: b}, target: 5m}]", 51, "[0]: fits every lead and must be the last entry");
+    refused("[{target: 1h}, 2h]", 51, "[0]: fits every lead and must be the last entry");
+    refused("[{if: {a: b}}, 2h]", 51, "[0]: needs `target`");
+    refused("[{of: {a: b}, target: 5m}, 2h]", 52, "[0].of: unknown field, did you mean `if`?");
+    refused(
+        "[{if: {stage: b}, target: 5m}, 2h]",
+        57,
+        "[0].if.stage: the stage is never an attribute; use `while: {stage: ...}` on an objective",
+    );
+    refused("[{started: late, target: 5m}, 2h]", 61, "[0].started: `late` is not one of `open`, `closed`");
+    refused(
+        "[{started: open, target: 5m}, 2h]",
+        61,
+        "[0].started: `started` needs a `calendar`, on the objective or on its policy",
+    );
+    refused(
+        "[{if: {a: b}, target: 5bm}, 2h]",
+        72,
+        "[0].target: `5bm` needs a `calendar`, on the objective or on its policy",
+    );
+    refused(
+        "[{if: {a: b}, target: 5m}, 2bh]",
+        77,
+        "[1]: `2bh` needs a `calendar`, on the objective or on its policy",
+    );
+    refused("[[1h]]", 51, "[0]: must be a single value");
+    refused(
+        "{if: {a: b}, target: 5m}",
+        50,
+        ": must be a duration, or a list of `{if: ..., started: ..., target: ...}` that ends in a duration",
+    );
+}
+
+#[test]
+fn a_calendar_may_be_chosen_by_an_attribute() {
+    let chosen = |written: &str| {
+        objective(&format!("start: created, stop: contacted, within: 1bh, calendar: {written}")).calendar
+    };
+    assert_eq!(
+        chosen("{by: region, emea: ams, amer: nyc, default: ams}"),
+        CalendarChoice::By {
+            path: "region".to_string(),
+            calendars: [("emea".to_string(), 0), ("amer".to_string(), 1)].into(),
+            default: 0,
+        }
+    );
+    assert_eq!(
+        chosen("{by: company.country, default: nyc}"),
+        CalendarChoice::By { path: "company.country".to_string(), calendars: [].into(), default: 1 }
+    );
+    // A policy's, where the objective has none.
+    let of_policy = read(&format!(
+        "{SHARED}policies: [{{name: a, calendar: {{by: owner, default: nyc}}, objectives: {{x: {{start: created, stop: contacted, within: 1bh}}}}}}]"
+    ));
+    assert_eq!(of_policy.policies[0].objectives[0].calendar.indexes(), [1]);
+    let refused = |written: &str, column: u32, said: &str| {
+        let expected = format!("{column}: policies[0].objectives.x.calendar{said}");
+        objective_refused(
+            &format!("calendar: {written}, start: created, stop: contacted, within: 1h"),
+            &[&expected],
+        );
+    };
+    refused("{emea: ams, default: ams}", 19, ": needs `by`, the attribute that chooses");
+    refused(
+        "{by: region, emea: ams}",
+        19,
+        ": needs `default`, the calendar of leads whose attribute is none of these",
+    );
+    refused(
+        "{by: region, emea: amz, default: ams}",
+        38,
+        ".emea: unknown calendar `amz`, did you mean `ams`?",
+    );
+    refused(
+        "{by: stage, default: ams}",
+        24,
+        ".by: the stage is never an attribute; use `while: {stage: ...}` on an objective",
+    );
+    refused("{by: a., default: ams}", 24, ".by: must be a field or a dotted path such as `company.size`");
+}
+
+#[test]
+fn every_target_fits_every_calendar_it_may_be_counted_on() {
+    let text = "\
+calendars:
+  full: {time_zone: UTC, hours: {mon-sun: \"00:00-24:00\"}}
+  rare: {time_zone: UTC, hours: {mon: \"09:00-10:00\"}}
+policies:
+  - name: a
+    calendar: {by: region, rare: rare, default: full}
+    objectives:
+      x: {start: created, stop: contacted, within: [{if: {a: b}, target: 1000bh}, 10bh]}
+      y: {touch: {by: [1000bh, 10bh]}}
+";
+    refused(
+        text,
+        &[
+            "p.yaml:8:74: policies[0].objectives.x.within[0].target: is more than ten years of calendar `rare` hold",
+            "p.yaml:9:24: policies[0].objectives.y.touch.by[0]: is more than ten years of calendar `rare` hold",
+        ],
+    );
+}
+
+#[test]
+fn policies_of_one_name_are_versions() {
+    let text = "\
+revision: 7
+policies:
+  - {name: a, effective_until: 2026-07-01, objectives: {}}
+  - {name: b, objectives: {}}
+  - {name: a, effective_from: 2026-07-01T00:00:00Z, effective_until: 2027-01-01T00:00:00+01:00, objectives: {}}
+  - {name: a, effective_from: 2027-01-01, objectives: {}}
+";
+    let policies = read(text);
+    assert_eq!(policies.revision, Some(7));
+    let instant = |text| crate::sla::instant::Instant::parse(text);
+    let valid: Vec<_> = policies.policies.iter().map(|policy| policy.valid).collect();
+    let july = instant("2026-07-01T00:00:00Z");
+    assert_eq!(valid[0], Validity { from: None, until: july });
+    assert_eq!(valid[1], Validity::default());
+    assert_eq!(valid[2], Validity { from: july, until: instant("2026-12-31T23:00:00Z") });
+    assert_eq!(valid[3], Validity { from: instant("2027-01-01T00:00:00Z"), until: None });
+    assert_eq!(read("policies: [{name: a, objectives: {}}]").revision, None);
+}
+
+#[test]
+fn versions_do_not_overlap() {
+    let check = |second: &str, third: &str, expected: &[&str]| {
+        let text = format!(
+            "policies:\n- {{name: a, objectives: {{}}{second}}}\n- {{name: a, objectives: {{}}{third}}}"
+        );
+        refused(&text, expected);
+    };
+    let overlap = "p.yaml:3:10: policies[1].name: `a` is valid at the same time as policies[0] (p.yaml:2): versions of a policy must not overlap, set `effective_from` and `effective_until`";
+    check("", ", effective_from: 2026-07-01", &[overlap]);
+    check(", effective_until: 2026-07-02", ", effective_from: 2026-07-01", &[overlap]);
+    check("", "", &["p.yaml:3:10: policies[1].name: `a` is the name of policies[0] already"]);
+    check(
+        ", effective_until: soon",
+        ", effective_from: 2026-07-02, effective_until: 2026-07-02",
+        &[
+            "p.yaml:2:46: policies[0].effective_until: must be an instant such as `2026-12-31T09:00:00+01:00`, or a date such as `2026-12-31`, which is 00:00 UTC",
+            "p.yaml:3:74: policies[1].effective_until: must be later than `effective_from`, 2026-07-02T00:00:00.000Z",
+        ],
+    );
+}
+
+#[test]
+fn faulty_revisions_and_instants_are_refused() {
+    for revision in ["-1", "1.5", "x", "9007199254740992"] {
+        refused(
+            &format!("revision: {revision}\npolicies: [{{name: a, objectives: {{}}}}]"),
+            &["p.yaml:1:11: revision: must be a whole number from 0 to 9007199254740991"],
+        );
+    }
+    for instant in ["2026", "2026-7-1", "2026-02-30", "2026-07-01T00:00:00", "+2026-07-0"] {
+        let text = format!("policies: [{{name: a, effective_from: {instant}, objectives: {{}}}}]");
+        assert!(problems(&text)[0].contains("must be an instant such as"), "{instant}");
+    }
+}
+
+#[test]
+fn stages_take_all_that_an_objective_has_besides_start_and_stop() {
+    let policies = read(&format!(
+        "{SHARED}policies: [{{name: a, calendar: ams, stages: {{new: {{within: [{{started: closed, target: 1d}}, 1bd], warn: 50%, pause: none, escalate_after: 1bd, reentry: cumulative, penalty: {{amount: 5, currency: EUR}}}}}}}}]"
+    ));
+    let new = &policies.policies[0].objectives[0];
+    assert_eq!((new.warn.len(), new.escalate.len(), new.targets().len()), (1, 1, 2));
+    assert!(!new.pause.by_facts && new.penalty.is_some());
 }
 
 #[test]
@@ -330,7 +829,7 @@ fn later_holidays_are_refused_by_name() {
 
 #[test]
 fn faulty_objectives_are_refused() {
-    objective_refused("", &["5: policies[0].objectives.x: needs `start`, `stop`, `within`"]);
+    objective_refused("", &["5: policies[0].objectives.x: needs `start`, `stop`, `within`, or `touch`"]);
     objective_refused(
         "start: created, stop: contacted, within: 5",
         &[
@@ -556,7 +1055,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn no_damage_to_a_file_makes_it_panic(at in 0usize..1900, cut in 0usize..20, put in "[ -~\\n\\t]{0,8}") {
+    fn no_damage_to_a_file_makes_it_panic(at in 0usize..5000, cut in 0usize..20, put in "[ -~\\n\\t]{0,8}") {
         let mut text = include_str!("../../../config/policies.yaml").to_string();
         let at = at.min(text.len() - 1);
         text.replace_range(at..(at + cut).min(text.len()), &put);
