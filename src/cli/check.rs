@@ -230,6 +230,7 @@ fn either(words: impl Iterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::{Path, PathBuf};
 
     use super::{Args, Output, check, printed, promises, read};
@@ -242,7 +243,8 @@ mod tests {
 
     fn file(text: &str) -> PolicyFile {
         let policies = read_policies("policies.yaml", text).expect("valid policies");
-        PolicyFile { path: PathBuf::from("policies.yaml"), text: text.to_string(), policies }
+        let (path, files) = (PathBuf::from("policies.yaml"), BTreeMap::new());
+        PolicyFile { path, text: text.to_string(), files, policies }
     }
 
     /// The promise that an objective with these fields and one hour is.
