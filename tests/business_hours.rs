@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Weekday};
 use chrono_tz::Tz;
-use overdue::sla::calendar::{Calendar, Hours, Week};
+use overdue::sla::calendar::{Calendar, Holidays, Hours, Week};
 use overdue::sla::instant::Instant;
 use overdue::sla::policy::Target;
 use proptest::prelude::*;
@@ -114,139 +114,6 @@ mod vectors {
     }
 }
 
-mod suites {
-    //! What the suites of other systems promise, where it can be said of a calendar alone.
-
-    use super::*;
-
-    /// Weekly hours by weekday range, Monday being 0, and the holidays.
-    struct Shop {
-        zone: Tz,
-        hours: &'static [(std::ops::RangeInclusive<u8>, &'static str)],
-        holidays: &'static [&'static str],
-    }
-
-    impl Shop {
-        fn calendar(&self) -> Calendar {
-            let mut week = Week::default();
-            for (days, hours) in self.hours {
-                for day in days.clone() {
-                    let (open, close) = hours.split_once('-').unwrap();
-                    let hours = Hours::new(minutes(open), minutes(close)).unwrap();
-                    week.add(Weekday::try_from(day).unwrap(), hours);
-                }
-            }
-            let holidays = self.holidays.iter().map(|date| date.parse().unwrap());
-            Calendar::new(self.zone, week, holidays.collect()).unwrap()
-        }
-    }
-
-    const OFFICE: Shop = Shop { zone: Tz::UTC, hours: &[(0..=4, "09:00-17:00")], holidays: &[] };
-    const ALWAYS: &[(std::ops::RangeInclusive<u8>, &str)] = &[(0..=6, "00:00-24:00")];
-
-    /// A time of the first occurrence in the zone, or with `Z` of UTC.
-    fn at(zone: Tz, text: &str) -> Instant {
-        let (zone, text) = text.strip_suffix('Z').map_or((zone, text), |utc| (Tz::UTC, utc));
-        let local = NaiveDateTime::parse_from_str(&format!("{text}:00"), "%Y-%m-%d %H:%M:%S").unwrap();
-        Instant::from_millis(zone.from_local_datetime(&local).earliest().unwrap().timestamp_millis())
-    }
-
-    fn check_due(claim: &str, shop: &Shop, start: &str, open_hours: i64, due: &str) {
-        let found = shop.calendar().due(at(shop.zone, start), Target::Open(open_hours * HOUR));
-        assert_eq!(found, at(shop.zone, due), "{claim}");
-    }
-
-    fn check_counted(claim: &str, shop: &Shop, from: &str, to: &str, open_seconds: i64) {
-        let found = shop.calendar().counted(at(shop.zone, from), at(shop.zone, to));
-        assert_eq!(found, open_seconds * 1000, "{claim}");
-    }
-
-    #[test]
-    fn chatwoot() {
-        let weekend = Shop { hours: &[(5..=5, "00:00-24:00")], ..OFFICE };
-        let late_tuesday = Shop { hours: &[(0..=0, "09:00-17:00"), (1..=1, "09:00-20:00")], ..OFFICE };
-        check_due("C1 spills over the weekend", &OFFICE, "2024-01-19 16:00", 2, "2024-01-22 10:00");
-        check_due("C3 after hours waits for the opening", &OFFICE, "2024-01-17 18:00", 2, "2024-01-18 11:00");
-        check_due("C5 spans several days", &OFFICE, "2024-01-15 16:00", 10, "2024-01-17 10:00");
-        check_due(
-            "C7 the last minute of a day is open",
-            &weekend,
-            "2024-01-20 00:00",
-            24,
-            "2024-01-21 00:00",
-        );
-        check_due("C9 ends with the hours", &late_tuesday, "2024-01-15 16:00", 12, "2024-01-16 20:00");
-    }
-
-    #[test]
-    fn frappe() {
-        let crm = Shop { holidays: &["2024-01-15"], ..OFFICE };
-        let desk = Shop { hours: &[(0..=4, "10:00-18:00")], ..OFFICE };
-        let erp = Shop { hours: &[(0..=6, "10:00-18:00")], holidays: &["2019-03-05"], ..OFFICE };
-        check_counted("F1 skips the holiday", &crm, "2024-01-12 10:00", "2024-01-16 12:00", 36_000);
-        check_due("H2 three days from a Saturday", &desk, "2024-01-20 15:00", 24, "2024-01-24 18:00");
-        check_due("H2 nine days from a Saturday", &desk, "2024-01-20 15:00", 72, "2024-02-01 18:00");
-        check_due("H4 an hour on hold leaves the closing", &desk, "2024-01-18 15:00", 3, "2024-01-18 18:00");
-        check_counted("H6 answered nine minutes late", &desk, "2024-01-18 10:30", "2024-01-18 10:39", 540);
-        check_due("E2 to the closing", &erp, "2019-03-04 14:00", 4, "2019-03-04 18:00");
-        check_due("E2 over a holiday", &erp, "2019-03-04 14:00", 6, "2019-03-06 12:00");
-        check_counted("E4 off hours count nothing", &desk, "2019-03-04 19:00", "2019-03-04 20:00", 0);
-    }
-
-    #[test]
-    fn helpdesks_in_local_time() {
-        let zammad = Shop { zone: Tz::Europe__Berlin, hours: &[(0..=6, "09:00-18:00")], holidays: &[] };
-        let glpi =
-            Shop { zone: Tz::UTC, hours: &[(0..=0, "10:30-19:00"), (1..=4, "08:30-19:00")], holidays: &[] };
-        check_due("Z2 with no pause", &zammad, "2013-06-04 09:00Z", 2, "2013-06-04 11:00Z");
-        check_due("G2 with no pause", &glpi, "2034-06-05 10:00", 4, "2034-06-05 14:30");
-        let friday = at(Tz::UTC, "2034-06-09 08:46");
-        let due = glpi.calendar().due(friday, Target::OpenDays(5));
-        assert_eq!(due, at(Tz::UTC, "2034-06-16 19:00"), "G4 five days end with the last's hours");
-    }
-
-    #[test]
-    fn znuny() {
-        let berlin = Shop {
-            zone: Tz::Europe__Berlin,
-            hours: &[(0..=4, "08:00-13:00"), (0..=4, "14:00-18:00")],
-            holidays: &[],
-        };
-        let sao_paulo = Shop { zone: Tz::America__Sao_Paulo, hours: ALWAYS, holidays: &[] };
-        check_due("N1 over a change of clocks", &berlin, "2015-03-27 11:00Z", 15, "2015-03-31 07:00Z");
-        check_due("N3 an hour twice", &sao_paulo, "2015-02-21 22:00", 5, "2015-02-22 02:00");
-        check_due("N3 no midnight", &sao_paulo, "2015-10-17 22:00", 7, "2015-10-18 06:00");
-    }
-
-    #[test]
-    fn ruby_gems() {
-        let paris = Shop { zone: Tz::Europe__Paris, hours: &[(6..=6, "00:00-24:00")], holidays: &[] };
-        let weekend = Shop {
-            hours: &[(0..=0, "09:00-17:00"), (4..=4, "09:00-17:00"), (5..=5, "10:00-15:00")],
-            ..OFFICE
-        };
-        let july = Shop { holidays: &["2010-07-05"], ..OFFICE };
-        check_counted("W4 a day of 25 hours", &paris, "2020-10-24 22:00Z", "2020-10-25 23:00Z", 25 * 3600);
-        check_due("B1 hours of each weekday", &weekend, "2010-12-24 15:00", 9, "2010-12-27 11:00");
-        let due = july.calendar().due(at(Tz::UTC, "2010-07-02 16:50"), Target::Open(HOUR));
-        assert_eq!(due, at(Tz::UTC, "2010-07-06 09:50"), "B3 over weekend and holiday");
-    }
-
-    #[test]
-    fn boundaries_no_clock_shows_and_those_it_shows_twice() {
-        let biz = |hours| Shop { zone: Tz::America__Los_Angeles, hours, holidays: &[] };
-        let (missing, twice) = (biz(&[(6..=6, "02:30-12:00")]), biz(&[(6..=6, "01:30-12:00")]));
-        check_due(
-            "Z9 half past two is half past three",
-            &missing,
-            "2014-03-09 08:00Z",
-            1,
-            "2014-03-09 11:30Z",
-        );
-        check_due("Z9 the first half past one", &twice, "2014-11-02 07:00Z", 1, "2014-11-02 09:30Z");
-    }
-}
-
 mod walk {
     //! The calendar against one that looks at every minute of a few weeks.
 
@@ -263,6 +130,8 @@ mod walk {
         /// Weekday, opening and closing.
         week: Vec<(u8, u16, u16)>,
         holidays: BTreeSet<NaiveDate>,
+        /// Holidays that have hours: date, opening and closing.
+        holiday_hours: Vec<(NaiveDate, u16, u16)>,
     }
 
     impl Case {
@@ -271,7 +140,15 @@ mod walk {
             for &(day, open, close) in &self.week {
                 week.add(Weekday::try_from(day).unwrap(), Hours::new(open, close).unwrap());
             }
-            Calendar::new(self.zone, week, self.holidays.clone()).unwrap()
+            let mut holidays: Holidays = self.holidays.iter().copied().collect();
+            for &(date, open, close) in &self.holiday_hours {
+                holidays.add_hours(date, Hours::new(open, close).unwrap());
+            }
+            Calendar::with_holidays(self.zone, week, holidays).unwrap()
+        }
+
+        fn is_holiday(&self, date: NaiveDate) -> bool {
+            self.holidays.contains(&date) || self.holiday_hours.iter().any(|(other, ..)| *other == date)
         }
     }
 
@@ -304,12 +181,22 @@ mod walk {
         fn lay(&mut self, case: &Case, date: NaiveDate) {
             for &(day, open, close) in &case.week {
                 if u32::from(day) == date.weekday().num_days_from_monday() {
-                    let next_day = if close <= open { 24 * 60 } else { 0 };
-                    let (from, to) =
-                        (self.find(date, i64::from(open)), self.find(date, i64::from(close) + next_day));
-                    self.fill(case, from, to);
+                    let (from, to) = self.shift(date, open, close);
+                    self.fill(from, to, |date| !case.is_holiday(date));
                 }
             }
+            for &(holiday, open, close) in &case.holiday_hours {
+                if holiday == date {
+                    let (from, to) = self.shift(date, open, close);
+                    self.fill(from, to, |_| true);
+                }
+            }
+        }
+
+        /// The minutes from an opening to its closing, which may be on the next day.
+        fn shift(&self, date: NaiveDate, open: u16, close: u16) -> (usize, usize) {
+            let next_day = if close <= open { 24 * 60 } else { 0 };
+            (self.find(date, i64::from(open)), self.find(date, i64::from(close) + next_day))
         }
 
         /// The first minute that shows this time; where none does, as far past the gap as the time
@@ -324,11 +211,11 @@ mod walk {
             reached + missed as usize
         }
 
-        fn fill(&mut self, case: &Case, from: usize, to: usize) {
+        fn fill(&mut self, from: usize, to: usize, counts: impl Fn(NaiveDate) -> bool) {
             let mut begun = None;
             for minute in from..to {
                 let date = self.clock[minute].date();
-                if case.holidays.contains(&date) {
+                if !counts(date) {
                     begun = None;
                     continue;
                 }
@@ -340,6 +227,21 @@ mod walk {
 
         fn counted(&self, from: usize, to: usize) -> i64 {
             self.open[from..to].iter().filter(|open| **open).count() as i64
+        }
+
+        /// The runs of closed minutes in [from, to).
+        fn closed(&self, from: usize, to: usize) -> Vec<(Instant, Instant)> {
+            let minutes: Vec<_> = (from..to).collect();
+            let runs = minutes.chunk_by(|one, next| self.open[*one] == self.open[*next]);
+            let closed = runs.filter(|run| !self.open[run[0]]);
+            let at = |minute: usize| at(self.first + minute as i64);
+            closed.map(|run| (at(run[0]), at(run[0] + run.len()))).collect()
+        }
+
+        fn opens(&self, start: usize) -> Option<i64> {
+            (start..self.open.len())
+                .find(|minute| self.open[*minute])
+                .map(|minute| self.first + minute as i64)
         }
 
         fn due(&self, start: usize, open_minutes: i64) -> Option<i64> {
@@ -396,10 +298,13 @@ mod walk {
             week in prop::collection::vec((0..7_u8, clock(1440), clock(1441)), 1..9),
             daily in prop::option::of((clock(1440), clock(1441))),
             holidays in prop::collection::btree_set(0..DAYS, 0..5),
+            holiday_hours in prop::collection::vec((0..DAYS, clock(1440), clock(1441)), 0..5),
         ) -> Case {
             let daily = daily.into_iter().flat_map(|(open, close)| (0..7).map(move |day| (day, open, close)));
             let holidays = holidays.into_iter().map(|day| from + TimeDelta::days(day)).collect();
-            Case { zone, from, week: week.into_iter().chain(daily).collect(), holidays }
+            let on = |(day, open, close)| (from + TimeDelta::days(day), open, close);
+            let holiday_hours = holiday_hours.into_iter().map(on).collect();
+            Case { zone, from, week: week.into_iter().chain(daily).collect(), holidays, holiday_hours }
         }
     }
 
@@ -414,7 +319,12 @@ mod walk {
             let (from, to) = (at(walk.first + start as i64), at(walk.first + end as i64));
             prop_assert_eq!(calendar.counted(from, to), walk.counted(start, end) * MINUTE);
             prop_assert_eq!(calendar.is_open(from), walk.open[start]);
+            prop_assert_eq!(calendar.closed_between(from, to), walk.closed(start, end));
             let horizon = at(walk.first + (DAYS - 5) * 1440);
+            let opens = calendar.opens_after(from).filter(|opens| *opens < horizon);
+            if let Some(opens) = opens {
+                prop_assert_eq!(Some(opens), walk.opens(start).map(at));
+            }
             let due = calendar.due(from, Target::Open(within * MINUTE));
             if due < horizon {
                 prop_assert_eq!(Some(due), walk.due(start, within).map(at));

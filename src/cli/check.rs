@@ -188,6 +188,7 @@ fn promise<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::{Path, PathBuf};
 
     use super::{Args, Output, check, printed, promises, read};
@@ -206,7 +207,8 @@ mod tests {
 
     fn file(text: &str) -> PolicyFile {
         let policies = read_policies("policies.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
-        PolicyFile { path: PathBuf::from("policies.yaml"), text: text.to_string(), policies }
+        let (path, files) = (PathBuf::from("policies.yaml"), BTreeMap::new());
+        PolicyFile { path, text: text.to_string(), files, policies }
     }
 
     const SHARED: &str = "\

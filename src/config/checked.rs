@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::cursor::{Cursor, Fields, unsupported};
 use super::duration;
-use super::policies::read_policies;
+use super::policies::{Folder, read_policies_with};
 use super::problem::{Problems, Report, listed};
 use super::secret::{Secret, is_secret};
 use super::settings::{Settings, Sources, read_text};
@@ -87,6 +87,8 @@ pub struct PolicyFile {
     pub path: PathBuf,
     /// What is in it.
     pub text: String,
+    /// The files it refers to, by the names it uses for them, relative to its folder.
+    pub files: BTreeMap<String, String>,
     /// What that means.
     pub policies: Policies,
 }
@@ -271,8 +273,9 @@ pub(super) fn check_settings(settings: &Settings, report: &Report) -> Result<(),
 pub fn load_policies(path: PathBuf) -> Result<PolicyFile, Problems> {
     let name = path.display().to_string();
     let text = read_text(&path).map_err(|message| Problems::one(&name, message))?;
-    let policies = read_policies(&name, &text)?;
-    Ok(PolicyFile { path, text, policies })
+    let beside = Folder(path.parent().map(PathBuf::from).unwrap_or_default());
+    let (policies, files) = read_policies_with(&name, &text, &beside)?;
+    Ok(PolicyFile { path, text, files, policies })
 }
 
 /// All of the configuration but its policies.

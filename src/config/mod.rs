@@ -17,7 +17,7 @@ pub use checked::{
     UnknownTypes, load, load_policies,
 };
 pub use duration::{setting_ms, written as written_target};
-pub use policies::{lints, read_policies};
+pub use policies::{Files, Folder, lints, read_policies, read_policies_with};
 pub use problem::{Problem, Problems};
 pub use secret::{Secret, redacted};
 pub use settings::Sources;

@@ -7,6 +7,9 @@ mod aside;
 mod calendars;
 mod choice;
 mod conditions;
+mod files;
+mod holidays;
+mod ics;
 mod lints;
 mod matching;
 mod objectives;
@@ -17,6 +20,8 @@ mod within;
 
 use std::collections::BTreeMap;
 
+use self::files::Library;
+pub use self::files::{Files, Folder};
 pub use self::lints::lints;
 use super::cursor::Cursor;
 use super::problem::{Problems, Report};
@@ -44,18 +49,39 @@ const REVISION_MAX: u64 = (1 << 53) - 1;
 /// Most policies in a file; they are told apart by 16 bits.
 const POLICIES_MAX: usize = u16::MAX as usize;
 
-/// Reads policies from a text. The errors are all its problems, under the file's name.
+/// Reads policies from a text that refers to no files. The errors are all its problems, under the
+/// file's name.
 pub fn read_policies(file_name: &str, text: &str) -> Result<Policies, Problems> {
-    let report = Report::default();
-    let origin = report.file(file_name, text);
-    let tree = tree::parse(&report, origin, text);
-    let policies = tree.as_ref().and_then(|root| read_file(&Cursor::root(root, &report)));
-    report.finish(policies.map(|policies| Policies { version: version(text), ..policies }))
+    read_policies_with(file_name, text, &BTreeMap::new()).map(|(policies, _)| policies)
 }
 
-/// The first 16 hexadecimal digits of the text's hash.
-fn version(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex().chars().take(16).collect()
+/// Reads policies from a text and the files it refers to, which are returned by the names it uses.
+/// The errors are all the problems of both.
+///
+/// Read again with the files returned, the same text gives the same policies.
+pub fn read_policies_with(
+    file_name: &str,
+    text: &str,
+    files: &dyn Files,
+) -> Result<(Policies, BTreeMap<String, String>), Problems> {
+    let (report, library) = (Report::default(), Library::new(files));
+    let origin = report.file(file_name, text);
+    let tree = tree::parse(&report, origin, text);
+    let policies = tree.as_ref().and_then(|root| read_file(&Cursor::root(root, &report), &library));
+    let policies = report.finish(policies)?;
+    let texts = library.into_texts();
+    Ok((Policies { version: version(text, &texts), ..policies }, texts))
+}
+
+/// The first 16 hexadecimal digits of the hash of the text and of the files it refers to.
+fn version(text: &str, files: &BTreeMap<String, String>) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(text.as_bytes());
+    for part in files.iter().flat_map(|(name, text)| [name, text]) {
+        // After a byte that no UTF-8 has, so that no text runs on into the next.
+        hash.update(&[0xff]).update(part.as_bytes());
+    }
+    hash.finalize().to_hex().chars().take(16).collect()
 }
 
 /// What the policies of a file refer to, and the names they have used so far.
@@ -67,14 +93,15 @@ struct Shared<'a> {
     names: Vec<String>,
 }
 
-fn read_file(root: &Cursor<'_>) -> Option<Policies> {
+fn read_file(root: &Cursor<'_>, library: &Library<'_>) -> Option<Policies> {
     let fields = root.fields(FILE_FIELDS, &[])?;
     let revision = match fields.get("revision") {
         Some(revision) => revision.whole(0..=REVISION_MAX).map(Some),
         None => Some(None),
     };
+    let calendars = fields.get("calendars").and_then(|calendars| calendars::read(calendars, library));
     let mut shared = Shared {
-        calendars: fields.get("calendars").and_then(calendars::read).unwrap_or_default(),
+        calendars: calendars.unwrap_or_default(),
         pipeline: fields.get("pipeline").and_then(pipeline::read).unwrap_or_default(),
         objectives: fields.get("objectives").and_then(objectives::written).unwrap_or_default(),
         names: Vec::new(),

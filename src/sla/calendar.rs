@@ -2,14 +2,15 @@
 //!
 //! Rules C1 to C5, T3 and T4. Everything is reckoned on instants: a week's hours are laid on
 //! local dates, their boundaries become instants, holidays are cut out, and what overlaps is
-//! joined. What comes of it is kept by stretches of 36 weeks, each worked out when first asked
-//! for; the answers do not depend on which were.
+//! joined. The hours that a holiday itself has are added after that, so no holiday cuts them, not
+//! even where they run past midnight into the next one. What comes of it is kept by stretches of
+//! 36 weeks, each worked out when first asked for; the answers do not depend on which were.
 //!
 //! Before 1800 and after 2100 no zone changes its offset, so beyond those years and the
 //! holidays all stretches are alike and one stands for the rest. That the zone data ends there
 //! also means that no daylight saving is known after 2099.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -32,6 +33,8 @@ const REACH_DAYS: i64 = 4;
 const FARTHEST: i64 = i64::MAX / 4;
 /// Ten years with the fewest leap days, rule C5.
 const TEN_YEARS_DAYS: i64 = 3652;
+/// Most intervals that a list of closed ones is made from.
+const LISTED_MAX: usize = 10_000;
 
 /// Why there can be no such calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +57,23 @@ pub struct Week {
     days: [Vec<Hours>; 7],
 }
 
+/// The dates on which the weekly hours do not hold. Rule C2.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holidays {
+    dates: BTreeSet<NaiveDate>,
+    hours: BTreeMap<NaiveDate, Vec<Hours>>,
+    sources: Vec<Source>,
+}
+
+/// Where holidays come from that somebody else lists, and how far that list reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What the policies call it, such as `NL` or `holidays.ics`.
+    pub name: String,
+    /// The last date for which it says whether that is a holiday.
+    pub until: NaiveDate,
+}
+
 /// When time counts. Cloning shares what has been worked out.
 #[derive(Clone)]
 pub struct Calendar {
@@ -74,6 +94,9 @@ struct Rules {
     week: Week,
     /// Days since the epoch.
     holidays: BTreeSet<i64>,
+    /// The hours that holidays have, by days since the epoch.
+    holiday_hours: BTreeMap<i64, Vec<Hours>>,
+    sources: Vec<Source>,
 }
 
 /// The open time of 36 weeks, relative to their beginning in UTC.
@@ -136,19 +159,55 @@ impl Week {
     }
 }
 
+impl Holidays {
+    /// Adds a date without hours.
+    pub fn add(&mut self, date: NaiveDate) {
+        self.dates.insert(date);
+    }
+
+    /// Adds a date that has these hours besides those it has already, and none of its weekday's.
+    pub fn add_hours(&mut self, date: NaiveDate, hours: Hours) {
+        self.add(date);
+        self.hours.entry(date).or_default().push(hours);
+    }
+
+    /// Notes where some of the dates come from.
+    pub fn add_source(&mut self, source: Source) {
+        self.sources.push(source);
+    }
+}
+
+impl FromIterator<NaiveDate> for Holidays {
+    fn from_iter<I: IntoIterator<Item = NaiveDate>>(dates: I) -> Holidays {
+        Holidays { dates: dates.into_iter().collect(), ..Holidays::default() }
+    }
+}
+
 impl Calendar {
-    /// A calendar of these weekly hours on the clocks of `zone`, less the holidays.
-    ///
-    /// Holidays outside the years 0 to 9999 are left out, for no fact can be dated there.
+    /// A calendar of these weekly hours on the clocks of `zone`, less whole holidays.
     ///
     /// # Errors
     /// No weekday has hours. Rule C5.
     pub fn new(zone: Tz, week: Week, holidays: BTreeSet<NaiveDate>) -> Result<Calendar, Error> {
+        Calendar::with_holidays(zone, week, holidays.into_iter().collect())
+    }
+
+    /// A calendar of these weekly hours on the clocks of `zone`, less the holidays, with the hours
+    /// that these have. Rule C2.
+    ///
+    /// Holidays outside the years 0 to 9999 are left out, for no fact can be dated there.
+    ///
+    /// # Errors
+    /// No weekday has hours, whatever hours the holidays have. Rule C5.
+    pub fn with_holidays(zone: Tz, week: Week, holidays: Holidays) -> Result<Calendar, Error> {
         if week.days.iter().all(Vec::is_empty) {
             return Err(Error::NoOpenTime);
         }
-        let holidays = holidays.into_iter().filter(|date| (0..=9999).contains(&date.year())).map(day_of);
-        let rules = Rules { zone, week, holidays: holidays.collect() };
+        let Holidays { dates, hours, sources } = holidays;
+        let holidays = dates.into_iter().filter(is_datable).map(day_of).collect();
+        let hours = hours.into_iter().filter(|(date, _)| is_datable(date));
+        let holiday_hours = hours.map(|(date, hours)| (day_of(date), hours)).collect();
+        let rules = Rules { zone, week, holidays, holiday_hours, sources };
         let (first, last) = rules.irregular();
         let stretches = (first..=last).map(|_| OnceLock::new()).collect();
         Ok(Calendar { inner: Arc::new(Inner { rules, first, stretches }) })
@@ -193,6 +252,41 @@ impl Calendar {
         self.inner.rules.zone
     }
 
+    /// The earliest instant from `at` on at which time counts: `at` itself while it does.
+    ///
+    /// `None` where that would be after the last instant.
+    pub fn opens_after(&self, at: Instant) -> Option<Instant> {
+        // The first open millisecond ends where one of counted time does.
+        let end = self.due(at, Target::Open(1));
+        (end < Instant::MAX).then(|| end.minus(1))
+    }
+
+    /// The intervals within [from, to) in which no time counts, in order, each [closed, opened).
+    ///
+    /// Made from at most 10,000 open intervals after `from`; what comes later is left out.
+    pub fn closed_between(&self, from: Instant, to: Instant) -> Vec<(Instant, Instant)> {
+        let (mut closed, mut closes) = (Vec::new(), from);
+        for (open, close) in self.inner.spans_from(near(from)).take(LISTED_MAX) {
+            if open >= to {
+                closed.extend((closes < to).then_some((closes, to)));
+                break;
+            }
+            closed.extend((closes < open).then_some((closes, open)));
+            closes = closes.max(close);
+        }
+        closed
+    }
+
+    /// Where holidays come from that somebody else lists, in the order in which they were added.
+    pub fn sources(&self) -> &[Source] {
+        &self.inner.rules.sources
+    }
+
+    /// The last date up to which all lists of holidays reach; `None` where there are no lists.
+    pub fn holidays_known_until(&self) -> Option<NaiveDate> {
+        self.sources().iter().map(|source| source.until).min()
+    }
+
     /// Whether the weekly hours of ten years can hold the target. Rule C5.
     pub fn can_hold(&self, target: Target) -> bool {
         let last = self.inner.stretch(i64::MAX);
@@ -208,7 +302,7 @@ impl Calendar {
 
 impl fmt::Debug for Calendar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rules { zone, week, holidays } = &self.inner.rules;
+        let Rules { zone, week, holidays, .. } = &self.inner.rules;
         f.debug_struct("Calendar")
             .field("zone", zone)
             .field("week", week)
@@ -269,6 +363,16 @@ impl Inner {
         sum
     }
 
+    /// The open intervals that end after an instant, without end; one over the edge of a stretch is
+    /// two.
+    fn spans_from(&self, from: i64) -> impl Iterator<Item = (Instant, Instant)> {
+        let of = |number: i64| {
+            let spans = self.stretch(number).spans.iter();
+            spans.map(move |span| (joined(number, span.open), joined(number, span.close)))
+        };
+        (split(from).0..).flat_map(of).skip_while(move |(_, close)| close.millis() <= from)
+    }
+
     /// How many stretches from this one on are known to be alike.
     fn alike(&self, number: i64) -> i64 {
         match self.kept(number) {
@@ -320,16 +424,25 @@ impl Rules {
         Stretch::new(first, &intervals, &dates)
     }
 
-    /// Adds the intervals of the shifts that begin on a date, less the holidays.
+    /// Adds the intervals of the shifts that begin on a date: the weekly ones less the holidays, and
+    /// those that it has as a holiday. Rule C2.
     fn open_on(&self, day: i64, dates: &Dates, intervals: &mut Vec<(i64, i64)>) {
         if dates.is_skipped(day) {
             return;
         }
         for hours in self.week.of(day) {
-            let open = boundary(self.zone, day * DAY + i64::from(hours.open_minutes) * MINUTE);
-            let close = boundary(self.zone, day * DAY + hours.close_minutes_unwrapped() * MINUTE);
+            let (open, close) = self.interval(day, *hours);
             self.cut_holidays(day, open, close, dates, intervals);
         }
+        let own = self.holiday_hours.get(&day).into_iter().flatten();
+        intervals.extend(own.map(|hours| self.interval(day, *hours)).filter(|(open, close)| open < close));
+    }
+
+    /// The instants at which hours of a date open and close.
+    fn interval(&self, day: i64, hours: Hours) -> (i64, i64) {
+        let open = boundary(self.zone, day * DAY + i64::from(hours.open_minutes) * MINUTE);
+        let close = boundary(self.zone, day * DAY + hours.close_minutes_unwrapped() * MINUTE);
+        (open, close)
     }
 
     /// Adds what the holidays leave of a shift that begins on `day`. Rule C2.
@@ -473,6 +586,11 @@ fn day_of(date: NaiveDate) -> i64 {
     date.signed_duration_since(DateTime::UNIX_EPOCH.date_naive()).num_days()
 }
 
+/// Whether a fact can be dated then.
+fn is_datable(date: &NaiveDate) -> bool {
+    (0..=9999).contains(&date.year())
+}
+
 fn year_begin(year: i32) -> i64 {
     NaiveDate::from_yo_opt(year, 1).map_or(0, day_of)
 }
@@ -497,7 +615,9 @@ mod tests {
     use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Weekday};
     use chrono_tz::Tz;
 
-    use super::{Calendar, DAY, Error, Hours, Instant, STRETCH_DAYS, Target, Week, year_begin};
+    use super::{
+        Calendar, DAY, Error, Holidays, Hours, Instant, STRETCH_DAYS, Source, Target, Week, year_begin,
+    };
 
     const MINUTE: i64 = 60_000;
     const HOUR: i64 = 60 * MINUTE;
@@ -512,14 +632,18 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Reads `America/New_York mon-fri 09:00-17:00 sun 10:00-12:00 holiday 2026-12-25`.
+    /// Reads `America/New_York mon-fri 09:00-17:00 sun 10:00-12:00 holiday 2026-12-25
+    /// 2026-12-24=09:00-12:00`.
     fn calendar(text: &str) -> Calendar {
         let mut words = text.split_whitespace();
         let zone = words.next().unwrap().parse().unwrap();
-        let (mut week, mut holidays, mut days) = (Week::default(), BTreeSet::new(), 0..=0);
+        let (mut week, mut holidays, mut days) = (Week::default(), Holidays::default(), 0..=0);
         for word in words {
             if let Ok(holiday) = word.parse() {
-                holidays.insert(holiday);
+                holidays.add(holiday);
+            } else if let Some((holiday, hours)) = word.split_once('=') {
+                let (open, close) = hours.split_once('-').unwrap();
+                holidays.add_hours(date(holiday), Hours::new(minutes(open), minutes(close)).unwrap());
             } else if let Some((open, close)) = word.split_once('-').filter(|_| word.contains(':')) {
                 for day in days.clone() {
                     week.add(weekday(day), Hours::new(minutes(open), minutes(close)).unwrap());
@@ -532,7 +656,7 @@ mod tests {
                 };
             }
         }
-        Calendar::new(zone, week, holidays).unwrap()
+        Calendar::with_holidays(zone, week, holidays).unwrap()
     }
 
     fn weekday(index: usize) -> Weekday {
@@ -677,6 +801,142 @@ mod tests {
             "Europe/Berlin mon-sun 09:00-09:00 holiday 2026-03-11 2026-03-12",
             &[("2026-03-10 00:00", "2026-03-14 00:00", 2 * 24 * 60)],
         );
+    }
+
+    #[test]
+    fn a_holiday_has_its_own_hours_instead_of_its_weekdays() {
+        // Christmas Eve is a Thursday.
+        let eve = "Europe/Berlin mon-fri 09:00-17:00 2026-12-24=09:00-12:00 holiday 2026-12-25";
+        check_counted(
+            eve,
+            &[
+                ("2026-12-24 00:00", "2026-12-25 00:00", 3 * 60),
+                ("2026-12-23 00:00", "2026-12-28 12:00", (8 + 3 + 3) * 60),
+            ],
+        );
+        check(
+            eve,
+            &[
+                ("2026-12-23 16:00", "4bh", "2026-12-24 12:00"),
+                ("2026-12-24 12:00", "1bm", "2026-12-28 09:01"),
+                ("2026-12-23 10:00", "1bd", "2026-12-24 12:00"),
+                ("2026-12-23 10:00", "2bd", "2026-12-28 17:00"),
+            ],
+        );
+        // Hours given twice add up, also on a date that has none in the week.
+        check_counted(
+            "UTC mon 09:00-17:00 2026-12-26=10:00-12:00 2026-12-26=11:00-13:00 2026-12-26=20:00-21:00",
+            &[("2026-12-26 00:00", "2026-12-27 00:00", 4 * 60)],
+        );
+    }
+
+    #[test]
+    fn hours_of_a_holiday_run_past_midnight() {
+        // The night before ends at midnight; the weekly one of the 24th keeps its part of the 25th.
+        let nights = "Europe/Berlin mon-sun 22:00-06:00 2026-12-24=18:00-02:00";
+        check_counted(
+            nights,
+            &[
+                ("2026-12-23 12:00", "2026-12-24 12:00", 2 * 60),
+                ("2026-12-24 12:00", "2026-12-25 00:00", 6 * 60),
+                ("2026-12-25 00:00", "2026-12-25 12:00", 6 * 60),
+                ("2026-12-25 12:00", "2026-12-26 12:00", 8 * 60),
+            ],
+        );
+        check(nights, &[("2026-12-23 12:00", "1bd", "2026-12-25 02:00")]);
+        // Whoever gives a date hours means them, so the holiday after it takes none of them.
+        let eve = "Europe/Berlin mon-fri 09:00-17:00 2026-12-24=18:00-02:00 holiday 2026-12-25";
+        check_counted(eve, &[("2026-12-24 12:00", "2026-12-26 00:00", 8 * 60)]);
+        // Around the clock and over a change of clocks: physical time.
+        let day = "Europe/Berlin mon-fri 09:00-17:00 2026-10-25=00:00-24:00";
+        check_counted(day, &[("2026-10-24 00:00", "2026-10-26 00:00", 25 * 60)]);
+    }
+
+    #[test]
+    fn hours_of_a_date_the_zone_skips_or_no_fact_has_are_none() {
+        check_counted(
+            "Pacific/Apia mon-sun 09:00-17:00 2011-12-30=00:00-24:00",
+            &[("2011-12-29 00:00", "2012-01-01 00:00", 16 * 60)],
+        );
+        let far = calendar("UTC mon 09:00-17:00 9999-12-31=09:00-10:00");
+        assert_eq!(far.counted(at(&far, "9999-12-31 00:00"), at(&far, "+10000-01-02 00:00")), HOUR);
+        let mut holidays = Holidays::default();
+        holidays.add_hours(NaiveDate::MAX, Hours::new(0, 60).unwrap());
+        let week = Week::default().with(Weekday::Mon, Hours::new(540, 1020).unwrap());
+        let plain = Calendar::with_holidays(Tz::UTC, week, holidays).unwrap();
+        assert_eq!(plain.inner.stretches.len(), calendar("UTC mon 09:00-17:00").inner.stretches.len());
+    }
+
+    #[test]
+    fn it_says_when_it_opens_next() {
+        let office = calendar("Europe/Berlin mon-fri 09:00-12:00 12:00-17:00 holiday 2026-03-09");
+        for (asked, opens) in [
+            ("2026-03-05 08:00", "2026-03-05 09:00"),
+            ("2026-03-05 09:00", "2026-03-05 09:00"),
+            ("2026-03-05 12:00", "2026-03-05 12:00"),
+            ("2026-03-05 17:00", "2026-03-06 09:00"),
+            ("2026-03-06 17:00", "2026-03-10 09:00"),
+        ] {
+            assert_eq!(office.opens_after(at(&office, asked)), Some(at(&office, opens)), "{asked}");
+        }
+        assert_eq!(office.opens_after(Instant::MAX), None);
+    }
+
+    /// From, to, and the closed intervals between.
+    type ClosedRow<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+    fn check_closed(calendar_text: &str, rows: &[ClosedRow<'_>]) {
+        let calendar = calendar(calendar_text);
+        let at = |text: &str| at(&calendar, text);
+        for (from, to, closed) in rows {
+            let closed: Vec<_> = closed.iter().map(|(from, to)| (at(from), at(to))).collect();
+            assert_eq!(calendar.closed_between(at(from), at(to)), closed, "{calendar_text}: {from} to {to}");
+        }
+    }
+
+    #[test]
+    fn it_says_when_it_is_closed() {
+        check_closed(
+            "Europe/Berlin mon-fri 09:00-12:00 13:00-17:00",
+            &[
+                (
+                    "2026-03-06 11:00",
+                    "2026-03-09 10:00",
+                    &[("2026-03-06 12:00", "2026-03-06 13:00"), ("2026-03-06 17:00", "2026-03-09 09:00")],
+                ),
+                ("2026-03-06 12:15", "2026-03-06 12:30", &[("2026-03-06 12:15", "2026-03-06 12:30")]),
+                ("2026-03-06 12:00", "2026-03-06 13:00", &[("2026-03-06 12:00", "2026-03-06 13:00")]),
+                ("2026-03-06 17:00", "2026-03-07 00:00", &[("2026-03-06 17:00", "2026-03-07 00:00")]),
+                ("2026-03-06 09:00", "2026-03-06 12:00", &[]),
+                ("2026-03-06 12:30", "2026-03-06 12:30", &[]),
+                ("2026-03-06 12:30", "2026-03-06 12:00", &[]),
+            ],
+        );
+        // Stretches that touch leave no gap.
+        check_closed("UTC mon-sun 00:00-24:00", &[("1990-01-01 00:00", "2026-01-01 00:00", &[])]);
+    }
+
+    #[test]
+    fn the_list_of_closed_times_is_bounded() {
+        for text in ["UTC mon-sun 09:00-17:00", "UTC mon-sun 00:00-24:00"] {
+            let calendar = calendar(text);
+            assert!(calendar.closed_between(Instant::MIN, Instant::MAX).len() <= super::LISTED_MAX);
+            assert!(calendar.closed_between(Instant::MAX, Instant::MIN).is_empty());
+        }
+    }
+
+    #[test]
+    fn the_shortest_list_of_holidays_says_how_far_they_are_known() {
+        let week = Week::default().with(Weekday::Mon, Hours::new(540, 1020).unwrap());
+        let source = |name: &str, until| Source { name: name.to_string(), until: date(until) };
+        let mut holidays: Holidays = [date("2030-01-01")].into_iter().collect();
+        let plain = Calendar::with_holidays(Tz::UTC, week.clone(), holidays.clone()).unwrap();
+        assert_eq!(plain.holidays_known_until(), None);
+        holidays.add_source(source("NL", "2076-12-31"));
+        holidays.add_source(source("holidays.ics", "2027-12-31"));
+        let listed = Calendar::with_holidays(Tz::UTC, week, holidays).unwrap();
+        assert_eq!(listed.holidays_known_until(), Some(date("2027-12-31")));
+        assert_eq!(listed.sources()[0].name, "NL");
     }
 
     #[test]

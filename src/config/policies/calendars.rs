@@ -1,14 +1,13 @@
 //! Reads calendars: when time counts.
 
-use std::collections::BTreeSet;
-
-use chrono::{NaiveDate, Weekday};
+use chrono::Weekday;
 use chrono_tz::{TZ_VARIANTS, Tz};
 
-use crate::config::cursor::{Cursor, unsupported};
+use super::files::Library;
+use super::holidays;
+use crate::config::cursor::Cursor;
 use crate::config::problem::did_you_mean;
-use crate::config::tree::{Kind, Value};
-use crate::sla::calendar::{Calendar, Hours, Week};
+use crate::sla::calendar::{Calendar, Holidays, Hours, Week};
 
 /// The days of a week as they are written.
 const DAYS: [(&str, Weekday); 7] = [
@@ -22,12 +21,15 @@ const DAYS: [(&str, Weekday); 7] = [
 ];
 
 /// Reads `calendars`; one with a problem is `None`, so that its name stays known.
-pub(super) fn read<'a>(calendars: &Cursor<'a>) -> Option<Vec<(&'a str, Option<Calendar>)>> {
+pub(super) fn read<'a>(
+    calendars: &Cursor<'a>,
+    library: &Library<'_>,
+) -> Option<Vec<(&'a str, Option<Calendar>)>> {
     let entries = calendars.entries()?.into_iter();
-    Some(entries.map(|(name, calendar)| (name, one(&calendar))).collect())
+    Some(entries.map(|(name, calendar)| (name, one(&calendar, library))).collect())
 }
 
-fn one(calendar: &Cursor<'_>) -> Option<Calendar> {
+fn one(calendar: &Cursor<'_>, library: &Library<'_>) -> Option<Calendar> {
     let fields = calendar.fields(&["time_zone", "hours", "holidays"], &[])?;
     let missing = |name: &str| {
         if !fields.refused {
@@ -37,9 +39,14 @@ fn one(calendar: &Cursor<'_>) -> Option<Calendar> {
     };
     let zone = fields.get("time_zone").map_or_else(|| missing("time_zone").map(|()| Tz::UTC), time_zone);
     let week = fields.get("hours").map_or_else(|| missing("hours").map(|()| Week::default()), hours);
-    let holidays = fields.get("holidays").map_or(Some(BTreeSet::new()), holidays);
+    let holidays = match fields.get("holidays") {
+        Some(holidays) => holidays::read(holidays, library),
+        None => Some(Holidays::default()),
+    };
     let named = fields.get("hours").unwrap_or(calendar);
-    Calendar::new(zone?, week?, holidays?).map_err(|error| named.key_problem(error.to_string())).ok()
+    Calendar::with_holidays(zone?, week?, holidays?)
+        .map_err(|error| named.key_problem(error.to_string()))
+        .ok()
 }
 
 fn time_zone(zone: &Cursor<'_>) -> Option<Tz> {
@@ -88,7 +95,8 @@ fn day(written: &str) -> Result<usize, String> {
     })
 }
 
-fn range(range: &Cursor<'_>) -> Option<Hours> {
+/// Reads hours such as `09:00-17:30`. Rule C1.
+pub(super) fn range(range: &Cursor<'_>) -> Option<Hours> {
     let text = range.text()?;
     let minutes = text.split_once('-').and_then(|(open, close)| Some((time(open)?, time(close)?)));
     match minutes.map(|(open, close)| Hours::new(open, close)) {
@@ -107,38 +115,4 @@ fn time(text: &str) -> Option<u16> {
     };
     let (hour, minute) = (number(hour)?, number(minute)?);
     (minute < 60 && hour * 60 + minute <= 24 * 60).then_some(hour * 60 + minute)
-}
-
-fn holidays(holidays: &Cursor<'_>) -> Option<BTreeSet<NaiveDate>> {
-    if let Value::Scalar(Kind::Text, _) = holidays.node.value {
-        return holiday(holidays).map(|date| BTreeSet::from([date]));
-    }
-    let read: Vec<_> = holidays.items()?.iter().map(holiday).collect();
-    read.into_iter().collect()
-}
-
-fn holiday(holiday: &Cursor<'_>) -> Option<NaiveDate> {
-    if let Value::Map(_) = holiday.node.value {
-        return later_holiday(holiday);
-    }
-    let text = holiday.text()?;
-    let shape = text.len() == 10 && text.is_char_boundary(4);
-    match text.parse() {
-        Ok(date) if shape => Some(date),
-        _ if text.contains('/') && text.split('/').all(|date| date.parse::<NaiveDate>().is_ok()) => {
-            holiday.refuse(unsupported("FROM/TO"))
-        }
-        _ if text.to_lowercase().ends_with(".ics") => holiday.refuse(unsupported("iCalendar")),
-        _ => holiday.refuse(format!("`{text}` must be a date such as `2026-12-25`")),
-    }
-}
-
-fn later_holiday(holiday: &Cursor<'_>) -> Option<NaiveDate> {
-    let entries = holiday.entries()?;
-    let known = ["country", "subdivision", "date", "hours", "ics", "icalendar", "file"];
-    match entries.iter().find(|(name, _)| known.contains(name)) {
-        Some(("date" | "hours", _)) => holiday.refuse(unsupported("{date, hours}")),
-        Some((name, _)) => holiday.refuse(unsupported(name)),
-        None => holiday.refuse("must be a date such as `2026-12-25`"),
-    }
 }

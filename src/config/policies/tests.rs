@@ -809,25 +809,6 @@ fn stages_take_all_that_an_objective_has_besides_start_and_stop() {
 }
 
 #[test]
-fn later_holidays_are_refused_by_name() {
-    let check = |holiday: &str, said: &str| {
-        let text = format!(
-            "calendars:\n  a:\n    time_zone: UTC\n    hours: {{mon: \"09:00-17:00\"}}\n    holidays:\n    - {holiday}\npolicies: [{{name: a, objectives: {{}}}}]"
-        );
-        let place = "calendars.a.holidays[0]";
-        let line = &problems(&text)[0];
-        assert!(line.starts_with("p.yaml:6:7: ") && line.ends_with(&format!("{place}: {said}")), "{line}");
-    };
-    check("2026-08-01/2026-08-14", "`FROM/TO` is not supported by this version");
-    check("{country: NL}", "`country` is not supported by this version");
-    check("{date: 2026-12-24, hours: []}", "`{date, hours}` is not supported by this version");
-    check("holidays.ics", "`iCalendar` is not supported by this version");
-    check("2026-02-30", "`2026-02-30` must be a date such as `2026-12-25`");
-    check("2026-2-3", "`2026-2-3` must be a date such as `2026-12-25`");
-    check("2026", "must be a text, such as `\"2026\"` in quotes");
-}
-
-#[test]
 fn faulty_objectives_are_refused() {
     objective_refused("", &["5: policies[0].objectives.x: needs `start`, `stop`, `within`, or `touch`"]);
     objective_refused(

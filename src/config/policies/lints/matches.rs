@@ -21,7 +21,7 @@ pub(super) fn imply(narrow: &[Match], wide: &[Match]) -> bool {
 }
 
 fn hold(tests: &[Test], value: &Option<Scalar>) -> bool {
-    tests.iter().all(|test| test.holds(value.as_ref()))
+    tests.iter().all(|test| test.holds(value.as_ref().map(Scalar::value)))
 }
 
 /// One value of each sort that the tests can tell apart; `None` is absent.
