@@ -584,7 +584,8 @@ fn story(dice: &mut Dice, era: &Era, lead: usize) -> Vec<String> {
         let slot = if i == 0 && !crowded { slot / 3 } else { slot };
         events.push(event(dice, era, lead, slot, kind));
     }
-    if era.features.waivers && dice.percent(50) {
+    let waivers = if era.features.waivers { dice.below(5) } else { 0 };
+    for _ in 0..waivers {
         let slot = dice.below(era.slots + 2);
         events.push(event(dice, era, lead, slot, "breach-waived"));
     }
