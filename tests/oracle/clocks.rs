@@ -78,9 +78,13 @@ fn changes<'a>(lead: &Lead, policies: &'a Policies, horizon: i64) -> Vec<(i64, O
 /// T12: the lead has the clocks that the new policy would have running.
 fn take_over<'a>(lead: &Lead, lines: &mut BTreeMap<Key<'a>, Line<'a>>, runs: &[Run<'a>], reign: Reign) {
     for run in runs.iter().filter(|run| run.started_at < reign.to) {
-        let is_running = run.finish.is_none_or(|finish| finish.at >= reign.from);
+        let is_running = run.finish.is_none_or(|finish| finish.at >= reign.from)
+            // F5: a life that is over at the change counts no more.
+            && lead.last_at(reign.from).is_some_and(|i| lead.life(run.start).contains(&i));
         let had = lines.get(&key(run));
-        if had.is_some_and(Line::is_over) || had.is_none_or(|line| line.end.is_some()) && !is_running {
+        let had_running = had.is_some_and(|line| line.end.is_none());
+        let starts = run.started_at >= reign.from;
+        if had.is_some_and(Line::is_over) || !had_running && !is_running && !starts {
             continue;
         }
         let had_since = run.started_at.max(reign.from);

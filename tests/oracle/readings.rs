@@ -58,6 +58,12 @@ fn a_clock_that_ends_in_the_instant_of_a_move_was_running_then() {
 }
 
 #[test]
+fn a_move_with_a_new_life_brings_no_clocks_of_the_old_one() {
+    let events = "10:00 lead-created segment=a event_id=x\n10:40 lead-deleted\n10:40 lead-created segment=b";
+    check(&two(OTHER, HOUR), events, "20:00", "answer 10:40 due 11:40 breached");
+}
+
+#[test]
 fn the_old_policy_does_not_hear_a_stop_in_the_instant_of_the_move() {
     let events = "10:00 lead-created segment=a\n10:40 contacted\n10:40 lead-updated segment=b";
     check(&two(HOUR, OTHER), events, "20:00", "answer 10:00 due 11:00 cancelled 10:40");
