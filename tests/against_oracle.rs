@@ -1,7 +1,8 @@
 //! `overdue replay` says what a second, naive reading of the rules says, on random policies and
 //! random logs, in time order and shuffled.
 //!
-//! `OVERDUE_SEEDS=1000` tries seeds 0 to 999, `OVERDUE_SEEDS=17..18` seed 17 alone.
+//! `OVERDUE_ALONE=1` holds the naive reading to its own stories and asks `overdue` nothing.
+//! `OVERDUE_WITHOUT=touch,waivers` leaves features out. `OVERDUE_SEEDS=1000` tries seeds 0 to 999, `OVERDUE_SEEDS=17..18` seed 17 alone.
 
 mod oracle;
 
@@ -20,8 +21,12 @@ const LEADS_PER_SEED: usize = 40;
 const SEEDS: Range<u64> = 0..300;
 const THREADS: u64 = 2;
 
-/// Clocks by lead, objective and start.
-type Clocks = BTreeMap<(String, String, i64), Value>;
+/// Clocks by lead, objective, start and step.
+type Clocks = BTreeMap<(String, String, i64, u64), Value>;
+
+/// Lead, objective, start, transition, level and date of every output, and how many there are:
+/// steps of one `by` are not told apart.
+type Spoken = BTreeMap<(String, String, i64, String, u64, i64), usize>;
 
 /// What `overdue` is asked.
 #[derive(Clone)]
@@ -36,8 +41,7 @@ struct Question {
 #[derive(Default, PartialEq)]
 struct Answer {
     clocks: Clocks,
-    /// Lead, objective, start, transition and date of every output.
-    spoken: BTreeSet<(String, String, i64, String, i64)>,
+    spoken: Spoken,
     ids: BTreeSet<String>,
 }
 
@@ -55,19 +59,32 @@ fn replay_agrees_with_a_naive_reading_of_the_rules() {
 #[test]
 fn the_naive_reading_does_not_depend_on_the_order_of_the_log() {
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
-    for seed in 0..30 {
+    for seed in 0..60 {
         let case = generate::case(seed, LEADS_PER_SEED);
-        let judged = |lines: &[String]| by_name(oracle::judge(&case.policies, lines, case.until));
+        let judged = |lines: &[String]| told(oracle::judge(&case.policies, lines, case.until));
         let in_order = judged(&case.log);
         let shuffled = generate::shuffled(&mut Dice::new(!seed), &case.log);
         assert!(in_order == judged(&shuffled), "seed {seed}");
-        for clock in in_order.values() {
+        for clock in in_order.0.values() {
             let resolved = if clock["resolved_at"].is_null() { "" } else { ", resolved" };
             *outcomes.entry(format!("{}{resolved}", clock["outcome"])).or_default() += 1;
+            let dated_at_a_move = !clock["breached_at"].is_null() && clock["breached_at"] != clock["due_at"];
+            let more = [
+                ("a step", !clock["step"].is_null()),
+                ("no deadline", clock["due_at"].is_null()),
+                ("a pause", clock["paused_ms"] != 0),
+                ("a breach dated at a move", dated_at_a_move),
+            ];
+            for (what, _) in more.into_iter().filter(|(_, is_so)| *is_so) {
+                *outcomes.entry(what.to_owned()).or_default() += 1;
+            }
+        }
+        for (_, _, _, transition, ..) in in_order.1.keys() {
+            *outcomes.entry(format!("spoken: {transition}")).or_default() += 1;
         }
     }
     assert!(
-        outcomes.len() == 5 && outcomes.values().all(|count| *count > 50),
+        outcomes.len() == 16 && outcomes.values().all(|count| *count > 5),
         "all ends are tried: {outcomes:?}"
     );
 }
@@ -99,34 +116,59 @@ fn try_seed(seed: u64) {
 
 /// Panics with the smallest story that shows it where the two differ.
 fn check(name: &str, question: &Question) -> Answer {
+    let expected = expected(question);
+    if env::var("OVERDUE_ALONE").is_ok() {
+        return Answer::default();
+    }
     let answer = ask(question).unwrap_or_else(|error| {
         panic!("{name}: overdue refused\n{}{error}", generate::yaml(&question.policies))
     });
-    let expected = expected(question);
     if agree(&answer, &expected) {
         return answer;
     }
-    let lead = first_difference(&answer.clocks, &expected);
+    let lead = first_difference(&answer, &expected);
     let story = shrunk(only_lead(question, &lead));
     let said = ask(&story).unwrap_or_default();
+    let expected = self::expected(&story);
     panic!(
         "{name}: lead `{lead}`\n{}--- until {}\n{}\n--- overdue says\n{}--- the rules say\n{}",
         generate::yaml(&story.policies),
         story.until.map_or_else(|| "the latest event".into(), written),
         story.lines.join("\n"),
-        shown(&said.clocks),
-        shown(&self::expected(&story)),
+        shown(&said.clocks, &said.spoken),
+        shown(&expected.0, &expected.1),
     );
 }
 
-fn expected(question: &Question) -> Clocks {
-    by_name(oracle::judge(&question.policies, &question.lines, question.until))
+/// What the rules say.
+fn expected(question: &Question) -> (Clocks, Spoken) {
+    told(oracle::judge(&question.policies, &question.lines, question.until))
+}
+
+/// The clocks, and apart from them what is spoken of them.
+fn told(clocks: Vec<Value>) -> (Clocks, Spoken) {
+    let (mut clocks, mut spoken) = (by_name(clocks), Spoken::new());
+    for ((lead, objective, started_at, _), clock) in &mut clocks {
+        let fields = clock.as_object_mut().expect("a clock is an object");
+        // Warnings go to a topic of their own, which `replay` does not write.
+        fields.remove("warned");
+        let said = fields.remove("spoken").unwrap_or_default();
+        for said in said.as_array().into_iter().flatten() {
+            let transition = said[0].as_str().unwrap_or_default().to_owned();
+            let (level, at) = (said[1].as_u64().unwrap_or_default(), said[2].as_i64().unwrap_or_default());
+            let name = (lead.clone(), objective.clone(), *started_at, transition, level, at);
+            *spoken.entry(name).or_default() += 1;
+        }
+    }
+    (clocks, spoken)
 }
 
 fn by_name(clocks: Vec<Value>) -> Clocks {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let name = |clock: &Value| {
-        (text(&clock["lead_id"]), text(&clock["objective"]), clock["started_at"].as_i64().unwrap_or_default())
+        let started_at = clock["started_at"].as_i64().unwrap_or_default();
+        let step = clock["step"].as_u64().unwrap_or_default();
+        (text(&clock["lead_id"]), text(&clock["objective"]), started_at, step)
     };
     let count = clocks.len();
     let clocks: Clocks = clocks.into_iter().map(|clock| (name(&clock), clock)).collect();
@@ -163,18 +205,19 @@ fn ask(question: &Question) -> Result<Answer, String> {
     };
     for event in objects(&path("breaches.jsonl"))? {
         answer.ids.insert(event["id"].to_string());
-        answer.spoken.insert(spoken(&event).expect("an output that names its clock"));
+        *answer.spoken.entry(spoken(&event).expect("an output that names its clock")).or_default() += 1;
     }
     Ok(answer)
 }
 
-fn spoken(event: &Value) -> Option<(String, String, i64, String, i64)> {
+fn spoken(event: &Value) -> Option<(String, String, i64, String, u64, i64)> {
     let text = |pointer: &str| event.pointer(pointer)?.as_str().map(str::to_owned);
     Some((
         text("/data/lead_id")?,
         text("/data/objective")?,
         instant(&text("/data/clock/started_at")?)?,
         text("/data/transition")?,
+        event.pointer("/data/level").and_then(Value::as_u64).unwrap_or_default(),
         instant(&text("/time")?)?,
     ))
 }
@@ -184,22 +227,22 @@ fn objects(path: &Path) -> Result<Vec<Value>, String> {
     text.lines().map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))).collect()
 }
 
-/// A clock with instants in milliseconds, without what the oracle does not say.
+/// A clock with instants in milliseconds, as the oracle says it.
 fn comparable(mut clock: Value) -> Value {
     for name in ["started_at", "due_at", "ended_at", "breached_at", "resolved_at"] {
         if let Some(at) = clock[name].as_str().and_then(instant) {
             clock[name] = at.into();
         }
     }
-    if let Value::Object(fields) = &mut clock {
-        fields.remove("paused_ms");
-    }
     clock
 }
 
-fn first_difference(said: &Clocks, expected: &Clocks) -> String {
-    let differs = said.keys().chain(expected.keys()).find(|name| said.get(name) != expected.get(name));
-    differs.map(|(lead, ..)| lead.clone()).unwrap_or_default()
+fn first_difference(said: &Answer, (clocks, spoken): &(Clocks, Spoken)) -> String {
+    let names = said.clocks.keys().chain(clocks.keys());
+    let mut differ = names.filter(|name| said.clocks.get(name) != clocks.get(name)).map(|name| &name.0);
+    let outputs = said.spoken.keys().chain(spoken.keys());
+    let mut unspoken = outputs.filter(|name| said.spoken.get(name) != spoken.get(name)).map(|name| &name.0);
+    differ.next().or(unspoken.next()).cloned().unwrap_or_default()
 }
 
 fn only_lead(question: &Question, lead: &str) -> Question {
@@ -212,25 +255,9 @@ fn differ(question: &Question) -> bool {
     ask(question).is_ok_and(|answer| !agree(&answer, &expected(question)))
 }
 
-/// The same clocks, and of each breach one output, and one of its end.
-fn agree(answer: &Answer, expected: &Clocks) -> bool {
-    let mut spoken = BTreeSet::new();
-    for ((lead, objective, started_at), clock) in expected {
-        let mut speak = |transition: &str, at: &Value| {
-            let at = at.as_i64().unwrap_or_default();
-            spoken.insert((lead.clone(), objective.clone(), *started_at, transition.to_owned(), at));
-        };
-        if clock["outcome"] != "breached" {
-            continue;
-        }
-        speak("breached", &clock["breached_at"]);
-        match (&clock["resolved_at"], &clock["ended_at"]) {
-            (Value::Null, Value::Null) => {}
-            (Value::Null, ended_at) => speak("ended", ended_at),
-            (resolved_at, _) => speak("resolved", resolved_at),
-        }
-    }
-    answer.clocks == *expected && answer.spoken == spoken && answer.ids.len() == spoken.len()
+/// The same clocks, the same outputs, and each with an id of its own.
+fn agree(answer: &Answer, (clocks, spoken): &(Clocks, Spoken)) -> bool {
+    answer.clocks == *clocks && answer.spoken == *spoken && answer.ids.len() == spoken.values().sum::<usize>()
 }
 
 /// Leaves out lines, then parts of lines and of the policies, while the two still differ.
@@ -295,7 +322,7 @@ fn without_a_part(value: &Value) -> Vec<Value> {
     all
 }
 
-fn shown(clocks: &Clocks) -> String {
+fn shown(clocks: &Clocks, spoken: &Spoken) -> String {
     let mut text = String::new();
     for clock in clocks.values() {
         let mut clock = clock.clone();
@@ -305,6 +332,10 @@ fn shown(clocks: &Clocks) -> String {
             }
         }
         text += &format!("{clock}\n");
+    }
+    for ((_, objective, started_at, transition, level, at), count) in spoken {
+        let (started_at, at) = (written(*started_at), written(*at));
+        text += &format!("{at} {transition} {level} of {objective} {started_at}, {count} times\n");
     }
     text
 }

@@ -1,4 +1,6 @@
-//! When time counts, minute by minute: C1 to C4, without `bd` and holidays with hours.
+//! When time counts, minute by minute: C1 to C4.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::Tz;
@@ -7,30 +9,59 @@ use serde_json::Value;
 const MINUTE: i64 = 60_000;
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-/// Whether each minute of 2026 and the night after it is open.
+/// Whether each minute of 2026 and the night after it is open, and when each day closes for good.
 pub struct Calendar {
+    zone: Tz,
     open: Vec<bool>,
+    /// C4: the latest end, in minutes, of the intervals that begin on a date.
+    closings: BTreeMap<NaiveDate, i64>,
 }
 
 impl Calendar {
     /// Reads a calendar that is known to be good.
     pub fn read(calendar: &Value) -> Calendar {
         let zone = calendar["time_zone"].as_str().and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC);
-        let mut open = vec![false; 368 * 24 * 60];
+        let holidays = holidays(&calendar["holidays"]);
+        let mut read = Calendar { zone, open: vec![false; 368 * 24 * 60], closings: BTreeMap::new() };
         for date in first_day().iter_days().take(365) {
             for (opens, closes) in hours(&calendar["hours"], date) {
                 let minutes = minute_of(zone, date, opens)..minute_of(zone, date, closes);
-                minutes.for_each(|minute| open[place(minute)] = true);
+                read.add(minutes.filter(|minute| !holidays.contains_key(&local(zone, *minute).date())));
+            }
+            // C2: hours of the holiday itself; another holiday takes what runs into it.
+            for (opens, closes) in holidays.get(&date).into_iter().flatten() {
+                let minutes = minute_of(zone, date, *opens)..minute_of(zone, date, *closes);
+                let stays = |day: NaiveDate| day == date || !holidays.contains_key(&day);
+                read.add(minutes.filter(|minute| stays(local(zone, *minute).date())));
             }
         }
-        let holidays = calendar["holidays"].as_array();
-        for date in holidays.into_iter().flatten().filter_map(Value::as_str) {
-            let date: NaiveDate = date.parse().expect("a date");
-            let near = minutes_since_epoch(date.and_time(NaiveTime::MIN)) - 24 * 60;
-            let minutes = (near..near + 72 * 60).filter(|&minute| local(zone, minute).date() == date);
-            minutes.for_each(|minute| open[place(minute)] = false);
+        read
+    }
+
+    /// Adds what is left of one interval, which a holiday may have cut in pieces.
+    fn add(&mut self, minutes: impl Iterator<Item = i64>) {
+        let mut piece: Option<(NaiveDate, i64)> = None;
+        for minute in minutes {
+            self.open[place(minute)] = true;
+            let begins_on = piece
+                .filter(|(_, end)| *end == minute)
+                .map_or_else(|| local(self.zone, minute).date(), |(begins_on, _)| begins_on);
+            piece = Some((begins_on, minute + 1));
+            let closing = self.closings.entry(begins_on).or_insert(0);
+            *closing = (*closing).max(minute + 1);
         }
-        Calendar { open }
+    }
+
+    /// C4: the open time from an instant to the last closing of the n-th open day after its date.
+    pub fn to_end_of_day(&self, from: i64, n: usize) -> i64 {
+        let date = local(self.zone, from.div_euclid(MINUTE)).date();
+        let mut later = self.closings.iter().filter(|(day, _)| **day > date);
+        let (_, closing) = later.nth(n - 1).expect("an open day of 2026");
+        self.counted(from, closing * MINUTE)
+    }
+
+    pub fn is_open_at(&self, at: i64) -> bool {
+        self.is_open(at.div_euclid(MINUTE))
     }
 
     fn is_open(&self, minute: i64) -> bool {
@@ -69,24 +100,43 @@ fn place(minute: i64) -> usize {
     usize::try_from(minute - first).expect("a minute of 2026")
 }
 
+/// Holidays, each with its own hours: dates, ranges of dates, `{date, hours}`.
+fn holidays(written: &Value) -> BTreeMap<NaiveDate, Vec<(i64, i64)>> {
+    let date = |text: &str| text.parse::<NaiveDate>().expect("a date");
+    let mut all: BTreeMap<NaiveDate, Vec<(i64, i64)>> = BTreeMap::new();
+    for holiday in written.as_array().into_iter().flatten() {
+        let text = holiday.as_str().or(holiday["date"].as_str()).unwrap_or_default();
+        let (first, last) = text.split_once('/').unwrap_or((text, text));
+        for day in date(first).iter_days().take_while(|day| *day <= date(last)) {
+            all.entry(day).or_default().extend(intervals(&holiday["hours"]));
+        }
+    }
+    all
+}
+
 /// The weekly hours of a date, in minutes after its midnight.
 fn hours(week: &Value, date: NaiveDate) -> Vec<(i64, i64)> {
     let today = date.weekday().num_days_from_monday() as usize;
     let mut hours = Vec::new();
-    for (days, intervals) in week.as_object().into_iter().flatten() {
+    for (days, written) in week.as_object().into_iter().flatten() {
         let (first, last) = days.split_once('-').unwrap_or((days, days));
         let place = |day: &str| DAYS.iter().position(|d| *d == day).unwrap_or(0);
         let length = (place(last) + 7 - place(first)) % 7;
         if (today + 7 - place(first)) % 7 > length {
             continue;
         }
-        for interval in intervals.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let (opens, closes) = interval.split_once('-').unwrap_or((interval, interval));
-            let (opens, closes) = (minutes(opens), minutes(closes));
-            hours.push((opens, if closes <= opens { closes + 24 * 60 } else { closes }));
-        }
+        hours.extend(intervals(written));
     }
     hours
+}
+
+fn intervals(written: &Value) -> Vec<(i64, i64)> {
+    let interval = |text: &str| {
+        let (opens, closes) = text.split_once('-').unwrap_or((text, text));
+        let (opens, closes) = (minutes(opens), minutes(closes));
+        (opens, if closes <= opens { closes + 24 * 60 } else { closes })
+    };
+    written.as_array().into_iter().flatten().filter_map(Value::as_str).map(interval).collect()
 }
 
 fn minutes(wall: &str) -> i64 {

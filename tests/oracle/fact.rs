@@ -126,6 +126,11 @@ impl Fact {
         self.fields.get("owner").filter(|_| assigns).map(Value::as_str)
     }
 
+    /// The instant that a field states.
+    pub fn instant(&self, field: &str) -> Option<i64> {
+        self.fields.get(field).and_then(Value::as_str).and_then(instant)
+    }
+
     /// The attributes that this fact sets. F8.
     pub fn attributes(&self) -> Map<String, Value> {
         let sets = ["lead-created", "lead-updated", "lead-assigned", "stage-changed"];

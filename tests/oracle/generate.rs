@@ -1,4 +1,8 @@
 //! Small random policies and logs, full of corners, from a seed.
+//!
+//! `OVERDUE_WITHOUT=touch,waivers` leaves these features out; [`Features`] has their names.
+
+use std::env;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
@@ -52,6 +56,52 @@ pub struct Case {
     pub until: Option<i64>,
 }
 
+/// What the policies and logs of one seed make use of.
+#[derive(Clone, Copy)]
+pub struct Features {
+    days: bool,
+    entries: bool,
+    escalations: bool,
+    holidays: bool,
+    moves: bool,
+    operators: bool,
+    pauses: bool,
+    penalties: bool,
+    places: bool,
+    reentry: bool,
+    touch: bool,
+    versions: bool,
+    waivers: bool,
+    warnings: bool,
+}
+
+impl Features {
+    /// Each with a chance of its own, so that most seeds are simple in most respects.
+    fn drawn(dice: &mut Dice) -> Features {
+        let left_out = env::var("OVERDUE_WITHOUT").unwrap_or_default();
+        let mut drawn = |name: &str, percent: usize| {
+            dice.percent(percent) & !left_out.split(',').any(|feature| feature == name)
+        };
+        Features {
+            days: drawn("days", 50),
+            entries: drawn("entries", 40),
+            escalations: drawn("escalations", 50),
+            holidays: drawn("holidays", 40),
+            moves: drawn("moves", 75),
+            operators: drawn("operators", 50),
+            pauses: drawn("pauses", 50),
+            penalties: drawn("penalties", 30),
+            places: drawn("places", 40),
+            reentry: drawn("reentry", 40),
+            touch: drawn("touch", 50),
+            versions: drawn("versions", 40),
+            waivers: drawn("waivers", 40),
+            warnings: drawn("warnings", 30),
+        }
+    }
+}
+
+const TOUCHES: [&str; 2] = ["rhythm", "cadence"];
 const STAGES: [&str; 6] = ["new", "work", "hold", "deal", "signed", "dropped"];
 const OBJECTIVES: [&str; 4] = ["answer", "qualify", "reply", "onboard"];
 
@@ -62,6 +112,7 @@ struct Era {
     step: i64,
     slots: usize,
     business: bool,
+    features: Features,
 }
 
 pub fn case(seed: u64, leads: usize) -> Case {
@@ -85,10 +136,12 @@ fn until(dice: &mut Dice, era: &Era) -> i64 {
 }
 
 fn era(dice: &mut Dice) -> Era {
+    let features = Features::drawn(dice);
     let slots = 6 + dice.below(14);
     if dice.percent(75) {
         let begins = fact::instant("2026-03-02T00:00:00Z").expect("a literal instant");
-        return Era { begins, step: 1_800_000, slots, business: false };
+        let business = dice.percent(30);
+        return Era { begins, step: 1_800_000, slots, business, features };
     }
     // Around the changes of the clocks in Europe and America.
     let begins = dice.pick(&[
@@ -99,7 +152,7 @@ fn era(dice: &mut Dice) -> Era {
     ]);
     let begins = fact::instant(begins).expect("a literal instant");
     let step = [1_800_000, 7_200_000, 14_400_000][dice.below(3)];
-    Era { begins, step, slots, business: true }
+    Era { begins, step, slots, business: true, features }
 }
 
 // --- policies ---------------------------------------------------------------------------------
@@ -107,7 +160,7 @@ fn era(dice: &mut Dice) -> Era {
 fn policies(dice: &mut Dice, era: &Era) -> Value {
     let mut file = Map::new();
     if era.business {
-        file.insert("calendars".into(), json!({"office": calendar(dice)}));
+        file.insert("calendars".into(), json!({"office": calendar(dice, era), "desk": calendar(dice, era)}));
     }
     if dice.percent(85) {
         file.insert("pipeline".into(), pipeline(dice));
@@ -115,14 +168,63 @@ fn policies(dice: &mut Dice, era: &Era) -> Value {
     let ordered = file.get("pipeline").is_some_and(|pipeline| pipeline.get("open").is_some());
     let mut shared = Map::new();
     for name in OBJECTIVES.iter().take(1 + dice.below(4)) {
-        shared.insert((*name).into(), Value::Object(objective(dice, ordered)));
+        shared.insert((*name).into(), Value::Object(objective(dice, era, ordered)));
     }
-    let count = 1 + dice.below(3);
+    if era.features.touch {
+        shared.insert(TOUCHES[0].into(), touches(dice, era));
+    }
+    let count = if era.features.moves { 1 + dice.below(3) } else { 1 };
+    let policies = (0..count).map(|i| policy(dice, era, &shared, i + 1 == count, i, ordered));
+    let policies: Vec<Value> = policies.collect();
     let policies: Vec<Value> =
-        (0..count).map(|i| policy(dice, era, &shared, i + 1 == count, i, ordered)).collect();
+        policies.into_iter().flat_map(|policy| versions(dice, era, policy, ordered)).collect();
     file.insert("objectives".into(), Value::Object(shared));
     file.insert("policies".into(), Value::Array(policies));
     Value::Object(file)
+}
+
+/// A policy, sometimes valid for some time only, sometimes in two versions.
+fn versions(dice: &mut Dice, era: &Era, policy: Value, ordered: bool) -> Vec<Value> {
+    if !era.features.versions || dice.percent(50) {
+        return vec![policy];
+    }
+    let mut bounds: Vec<usize> = (0..3).map(|_| dice.below(era.slots)).collect();
+    bounds.sort_unstable();
+    let at = |slot: usize| json!(written_in_utc(era.begins + slot as i64 * era.step));
+    let mut first = policy.clone();
+    if dice.percent(50) {
+        first["effective_from"] = at(bounds[0]);
+        if dice.percent(50) {
+            return vec![first];
+        }
+    }
+    first["effective_until"] = at(bounds[1] + 1);
+    let mut second = policy;
+    second["effective_from"] = at(if dice.percent(60) { bounds[1] + 1 } else { bounds[2] + 2 });
+    if dice.percent(20) {
+        second["effective_until"] = at(bounds[2] + 3);
+    }
+    for (name, promise) in second["objectives"].as_object_mut().into_iter().flatten() {
+        let is_touch = TOUCHES.contains(&name.as_str());
+        match promise {
+            Value::Object(promise) if promise.contains_key("within") => {
+                promise.insert("within".into(), within(dice, era));
+                promise.retain(|name, _| name != "pause" || dice.percent(50));
+                if dice.percent(30) {
+                    promise.insert("stop".into(), conditions(dice, stop, ordered));
+                }
+            }
+            Value::Object(_) => {}
+            _ if !is_touch => *promise = json!(target(dice, era)),
+            _ => {}
+        }
+    }
+    vec![first, second]
+}
+
+fn written_in_utc(at: i64) -> String {
+    let utc: DateTime<Utc> = DateTime::from_timestamp_millis(at).expect("an instant of our time");
+    utc.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 fn pipeline(dice: &mut Dice) -> Value {
@@ -133,7 +235,7 @@ fn pipeline(dice: &mut Dice) -> Value {
     pipeline
 }
 
-fn calendar(dice: &mut Dice) -> Value {
+fn calendar(dice: &mut Dice, era: &Era) -> Value {
     let zone = dice.pick(&["Europe/Amsterdam", "America/New_York", "UTC", "Australia/Lord_Howe"]);
     let hours = dice.one_of(&[
         json!({"mon-fri": ["09:00-17:00"]}),
@@ -142,10 +244,19 @@ fn calendar(dice: &mut Dice) -> Value {
         json!({"fri-mon": ["00:00-24:00"]}),
         json!({"sat-sun": ["02:30-05:00", "01:30-02:15"], "wed": ["10:00-11:00"]}),
         json!({"mon-sun": ["18:00-02:00", "01:00-09:00"]}),
+        json!({"thu-fri": ["20:00-04:00"], "mon": ["22:00-06:00", "01:00-03:00"]}),
     ]);
     let mut calendar = json!({"time_zone": zone, "hours": hours});
     if dice.percent(40) {
         calendar["holidays"] = json!(["2026-03-28", "2026-10-26", "2026-03-09"]);
+    }
+    if era.features.holidays {
+        calendar["holidays"] = dice.one_of(&[
+            json!(["2026-03-27/2026-03-28", "2026-03-02"]),
+            json!([{"date": "2026-03-02", "hours": ["01:00-02:30", "05:00-06:00"]}, "2026-10-23/2026-10-24"]),
+            json!([{"date": "2026-03-27", "hours": ["20:00-03:00"]}, "2026-03-28", "2026-03-07"]),
+            json!([{"date": "2026-10-24", "hours": ["22:00-04:00"]}, {"date": "2026-10-31", "hours": ["23:30-03:00"]}]),
+        ]);
     }
     calendar
 }
@@ -167,16 +278,23 @@ fn policy(
         let laid_over = match (known, dice.below(4)) {
             (true, 0..=2) => json!(target(dice, era)),
             (true, _) => {
-                let mut over = objective(dice, ordered);
+                let mut over = objective(dice, era, ordered);
                 over.retain(|_, _| dice.percent(40));
                 Value::Object(over)
             }
-            (false, _) => Value::Object(objective(dice, ordered)),
+            (false, _) => Value::Object(objective(dice, era, ordered)),
         };
         let needs_target = laid_over.is_object();
         objectives.insert(name.into(), laid_over);
         if needs_target {
-            objectives[name]["within"] = json!(target(dice, era));
+            objectives[name]["within"] = within(dice, era);
+        }
+    }
+    for name in TOUCHES {
+        match era.features.touch && dice.percent(60) {
+            true if shared.contains_key(name) => drop(objectives.insert(name.into(), json!({}))),
+            true => drop(objectives.insert(name.into(), touches(dice, era))),
+            false => {}
         }
     }
     let mut policy = json!({"name": format!("policy-{i}")});
@@ -190,19 +308,44 @@ fn policy(
     if !objectives.is_empty() {
         policy["objectives"] = Value::Object(objectives);
     }
-    if dice.percent(if last { 25 } else { 85 }) {
-        policy["match"] = a_match(dice);
+    if era.features.moves && dice.percent(if last { 25 } else { 85 }) {
+        policy["match"] = a_match(dice, era);
     }
     if dice.percent(50) {
         policy["labels"] = json!({"team": dice.pick(&["red", "blue"])});
     }
     if era.business {
-        policy["calendar"] = json!("office");
+        policy["calendar"] = a_calendar(dice, era);
     }
     policy
 }
 
-fn a_match(dice: &mut Dice) -> Value {
+fn a_calendar(dice: &mut Dice, era: &Era) -> Value {
+    match era.features.places && dice.percent(60) {
+        true => {
+            json!({"by": dice.pick(&["region", "geo.country"]), "east": "office", "NL": "desk", "west": "desk",
+            "default": "office"})
+        }
+        false => json!("office"),
+    }
+}
+
+fn a_match(dice: &mut Dice, era: &Era) -> Value {
+    if era.features.operators && dice.percent(60) {
+        return dice.one_of(&[
+            json!({"score": {"gte": 2}}),
+            json!({"score": {"lt": 2}}),
+            json!({"score": {"gt": 1, "lte": 2}}),
+            json!({"score": {"not": 1}}),
+            json!({"score": {"not": ["1", 2], "present": true}}),
+            json!({"segment": {"not": "a"}}),
+            json!({"segment": {"not": ["a", "b"]}}),
+            json!({"vip": {"present": true}}),
+            json!({"owner": {"present": false}}),
+            json!({"owner": {"not": "ann"}, "segment": ["a", "b"]}),
+            json!({"geo": {"present": true}}),
+        ]);
+    }
     dice.one_of(&[
         json!({"segment": "a"}),
         json!({"segment": ["a", "b"]}),
@@ -216,17 +359,104 @@ fn a_match(dice: &mut Dice) -> Value {
 }
 
 /// Everything of an objective but its target, which is set by each policy.
-fn objective(dice: &mut Dice, ordered: bool) -> Map<String, Value> {
+fn objective(dice: &mut Dice, era: &Era, ordered: bool) -> Map<String, Value> {
     let mut objective = Map::new();
     objective.insert("start".into(), conditions(dice, start, ordered));
     objective.insert("stop".into(), conditions(dice, stop, ordered));
     if dice.percent(20) {
         objective.insert("while".into(), json!({"stage": dice.some_of(&STAGES)}));
     }
-    if dice.percent(25) {
+    // What a restart is under another `reentry` is left open.
+    if era.features.reentry {
+        let reentry = dice.pick(&["new", "first_only", "cumulative", "cumulative"]);
+        objective.insert("reentry".into(), json!(reentry));
+    } else if dice.percent(25) {
         objective.insert("restart".into(), json!(true));
     }
+    besides(dice, era, &mut objective, true);
     objective
+}
+
+/// Fields that any objective may have.
+fn besides(dice: &mut Dice, era: &Era, objective: &mut Map<String, Value>, escalates: bool) {
+    if era.features.pauses && dice.percent(60) {
+        let stage = json!({"stage": dice.some_of(&["hold", "work", "deal"])});
+        objective.insert("pause".into(), if dice.percent(15) { json!("none") } else { stage });
+    }
+    if era.features.escalations && escalates && dice.percent(60) {
+        objective.insert("escalate_after".into(), escalations(dice, era));
+    }
+    if era.features.warnings && dice.percent(50) {
+        objective.insert("warn".into(), dice.one_of(&[json!(["50%"]), json!(["1%", "80%"]), json!(["99%"])]));
+    }
+    if era.features.penalties && dice.percent(50) {
+        objective.insert("penalty".into(), json!({"amount": 50, "currency": "EUR"}));
+    }
+    if era.business && dice.percent(20) {
+        objective.insert("calendar".into(), a_calendar(dice, era));
+    }
+}
+
+/// Steps of one kind of time, each later than the one before; the last may repeat.
+fn escalations(dice: &mut Dice, era: &Era) -> Value {
+    let kind = Kind::drawn(dice, era);
+    let mut steps: Vec<Value> = Vec::new();
+    let mut slots = 0;
+    for _ in 0..1 + dice.below(3) {
+        slots += 1 + dice.below(3);
+        steps.push(json!(kind.duration(dice, era, slots)));
+    }
+    match dice.below(4) {
+        0 => {
+            let every = steps.pop();
+            steps.push(
+                json!({"every": every, "times": dice.one_of(&[json!(2), json!(3), json!("unlimited")])}),
+            );
+        }
+        1 => {
+            let every = steps.pop();
+            steps.push(json!({"every": every}));
+        }
+        _ => {}
+    }
+    json!(steps)
+}
+
+/// An objective of touches.
+fn touches(dice: &mut Dice, era: &Era) -> Value {
+    let mut objective = Map::new();
+    let n = 1 + dice.below(3);
+    let form = dice.below(5);
+    let mut touch = match form {
+        0 => json!({"every": target(dice, era)}),
+        1 => json!({"at_least": n, "per": target(dice, era)}),
+        2 => json!({"at_least": n, "within": target(dice, era)}),
+        3 => json!({"at_least": n, "per": "stage"}),
+        _ => {
+            let kind = Kind::drawn(dice, era);
+            let mut slots = 0;
+            let mut step = || {
+                slots += 1 + dice.below(3);
+                json!(kind.duration(dice, era, slots))
+            };
+            json!({"by": [step(), step(), step()]})
+        }
+    };
+    if dice.percent(40) {
+        touch["contacted"] = dice.one_of(&[
+            json!({"direction": "any", "by": "any"}),
+            json!({"channel": ["phone", "mail"]}),
+            json!({"actor": "$owner"}),
+            json!({"direction": "inbound"}),
+        ]);
+    }
+    objective.insert("touch".into(), touch);
+    if form == 3 || dice.percent(65) {
+        let stages = ["new", "work", "hold", "deal"];
+        objective.insert("while".into(), json!({"stage": [dice.pick(&stages), dice.pick(&stages)]}));
+    }
+    besides(dice, era, &mut objective, matches!(form, 0 | 4));
+    Value::Object(objective)
 }
 
 fn conditions(dice: &mut Dice, one: fn(&mut Dice, bool) -> Value, ordered: bool) -> Value {
@@ -276,17 +506,67 @@ fn left(dice: &mut Dice, ordered: bool) -> Value {
     json!({"left": left, "to": to})
 }
 
-fn target(dice: &mut Dice, era: &Era) -> String {
-    let longest = 1 + dice.below(8);
-    let minutes = (1 + dice.below(longest)) as i64 * era.step / 60_000;
-    let (hours, rest) = (minutes / 60, minutes % 60);
-    let open = if era.business && dice.percent(75) { "b" } else { "" };
-    match dice.below(4) {
-        0 if open.is_empty() => format!("{}s", minutes * 60),
-        1 if hours > 0 && rest > 0 => format!("{hours}{open}h{rest}{open}m"),
-        2 if hours > 0 && rest == 0 => format!("{hours}{open}h"),
-        _ => format!("{minutes}{open}m"),
+/// A target, or several by condition.
+fn within(dice: &mut Dice, era: &Era) -> Value {
+    if !era.features.entries || dice.percent(40) {
+        return json!(target(dice, era));
     }
+    let mut entries = Vec::new();
+    for _ in 0..1 + dice.below(2) {
+        let mut entry = json!({"target": target(dice, era)});
+        let by_hours = era.business && dice.percent(60);
+        if by_hours {
+            entry["started"] = json!(dice.pick(&["open", "closed"]));
+        }
+        if !by_hours || dice.percent(40) {
+            entry["if"] = a_match(dice, era);
+        }
+        entries.push(entry);
+    }
+    entries.push(json!(target(dice, era)));
+    json!(entries)
+}
+
+/// The kinds of time that a duration may be of.
+#[derive(Clone, Copy)]
+enum Kind {
+    Elapsed,
+    Open,
+    Days,
+}
+
+impl Kind {
+    fn drawn(dice: &mut Dice, era: &Era) -> Kind {
+        match (era.business && dice.percent(75), era.features.days && dice.percent(35)) {
+            (false, _) => Kind::Elapsed,
+            (true, false) => Kind::Open,
+            (true, true) => Kind::Days,
+        }
+    }
+
+    /// So many slots of the grid, in one of the ways to write it, or as many days.
+    fn duration(self, dice: &mut Dice, era: &Era, slots: usize) -> String {
+        let minutes = slots as i64 * era.step / 60_000;
+        let (hours, rest) = (minutes / 60, minutes % 60);
+        let open = match self {
+            Kind::Elapsed => "",
+            Kind::Open => "b",
+            Kind::Days => return format!("{slots}bd"),
+        };
+        match dice.below(4) {
+            0 if open.is_empty() => format!("{}s", minutes * 60),
+            1 if hours > 0 && rest > 0 => format!("{hours}{open}h{rest}{open}m"),
+            2 if hours > 0 && rest == 0 => format!("{hours}{open}h"),
+            _ => format!("{minutes}{open}m"),
+        }
+    }
+}
+
+fn target(dice: &mut Dice, era: &Era) -> String {
+    let kind = Kind::drawn(dice, era);
+    let longest = 1 + dice.below(if matches!(kind, Kind::Days) { 2 } else { 8 });
+    let slots = 1 + dice.below(longest);
+    kind.duration(dice, era, slots)
 }
 
 // --- logs -------------------------------------------------------------------------------------
@@ -300,9 +580,14 @@ fn story(dice: &mut Dice, era: &Era, lead: usize) -> Vec<String> {
     let mut events: Vec<Map<String, Value>> = Vec::new();
     for i in 0..count {
         let slot = if crowded { first + dice.below(slots) } else { dice.below(slots) };
-        let kind = if i == 0 && dice.percent(85) { "lead-created" } else { kind(dice) };
+        let kind = if i == 0 && dice.percent(85) { "lead-created" } else { kind(dice, era) };
         let slot = if i == 0 && !crowded { slot / 3 } else { slot };
         events.push(event(dice, era, lead, slot, kind));
+    }
+    let waivers = if era.features.waivers { dice.below(5) } else { 0 };
+    for _ in 0..waivers {
+        let slot = dice.below(era.slots + 2);
+        events.push(event(dice, era, lead, slot, "breach-waived"));
     }
     events.sort_by_key(|event| event["time"].as_str().and_then(fact::instant));
     for i in 0..events.len() {
@@ -313,7 +598,13 @@ fn story(dice: &mut Dice, era: &Era, lead: usize) -> Vec<String> {
     lines
 }
 
-fn kind(dice: &mut Dice) -> &'static str {
+fn kind(dice: &mut Dice, era: &Era) -> &'static str {
+    if era.features.pauses && dice.percent(18) {
+        return dice.pick(&["paused", "resumed"]);
+    }
+    if era.features.waivers && dice.percent(20) {
+        return "breach-waived";
+    }
     match dice.below(100) {
         0..=11 => "lead-created",
         12..=43 => "contacted",
@@ -354,10 +645,27 @@ fn event(dice: &mut Dice, era: &Era, lead: usize, slot: usize, kind: &str) -> Ma
             attributes(dice, &mut event, 10);
         }
         "contacted" => contact(dice, &mut event),
+        "paused" if dice.percent(45) => {
+            let slot = dice.below(era.slots + 4);
+            event.insert("until".into(), json!(time(dice, era, slot)));
+        }
+        "breach-waived" => waiver(dice, era, &mut event),
         "lead-merged" => drop(event.insert("into".into(), json!("survivor"))),
         _ => {}
     }
     event
+}
+
+fn waiver(dice: &mut Dice, era: &Era, event: &mut Map<String, Value>) {
+    let names = OBJECTIVES.iter().chain(&TOUCHES).chain(&["stage-new"]);
+    let names: Vec<Value> = names.map(|name| json!(name)).collect();
+    maybe(dice, event, 100, "objective", &names);
+    event.insert("who".into(), json!("dan"));
+    event.insert("why".into(), json!("it was agreed"));
+    if dice.percent(25) {
+        let slot = dice.below(era.slots);
+        event.insert("started_at".into(), json!(time(dice, era, slot)));
+    }
 }
 
 fn contact(dice: &mut Dice, event: &mut Map<String, Value>) {
@@ -394,6 +702,13 @@ fn attributes(dice: &mut Dice, event: &mut Map<String, Value>, percent: usize) {
         json!("NL"),
     ];
     maybe(dice, event, percent / 2, "geo", &places);
+    maybe(
+        dice,
+        event,
+        percent / 2,
+        "region",
+        &[json!("east"), json!("west"), json!("north"), json!(1), Value::Null],
+    );
     maybe(dice, event, percent / 2, "team", &[json!("red"), json!("green"), Value::Null]);
 }
 

@@ -18,7 +18,7 @@ impl Lead<'_> {
         self.facts[i].at
     }
 
-    fn is(&self, i: usize, kind: &str) -> bool {
+    pub fn is(&self, i: usize, kind: &str) -> bool {
         self.facts[i].kind == kind
     }
 
@@ -74,6 +74,11 @@ impl Lead<'_> {
             lay_over(&mut attributes, &self.facts[j].attributes());
         }
         at_path(&attributes, path).cloned()
+    }
+
+    /// The value that match, target and calendar see at `t`. F8.
+    pub fn attribute_at(&self, t: i64, path: &str) -> Option<Value> {
+        self.last_at(t).and_then(|i| self.attribute_after(i, path))
     }
 
     /// F5: the earliest `lead-created` of its life.

@@ -14,7 +14,7 @@ policies:
 
 /// Judges lines such as `10:00 stage-changed stage=work` at `until`, and expects one line a clock.
 #[track_caller]
-fn check(policies: &str, events: &str, until: &str, expected: &str) {
+pub fn check(policies: &str, events: &str, until: &str, expected: &str) {
     let policies: Value = serde_saphyr::from_str(policies).expect("policies that parse");
     let lines: Vec<String> = events.lines().map(str::trim).map(line).collect();
     let clocks = judge(&policies, &lines, instant(&time(until)));
@@ -45,19 +45,48 @@ fn tell(clock: &Value) -> String {
         let minutes = clock[name].as_i64().map(|millis| millis / 60_000 % (24 * 60));
         minutes.map(|minutes| format!("{:02}:{:02}", minutes / 60, minutes % 60))
     };
+    let step = clock["step"].as_u64().map(|step| format!("#{step}"));
     let mut told = format!(
-        "{} {} due {} {}",
+        "{}{} {} due {} {}",
         clock["objective"].as_str().unwrap_or("?"),
+        step.unwrap_or_default(),
         at("started_at").unwrap_or_default(),
-        at("due_at").unwrap_or_default(),
+        at("due_at").unwrap_or_else(|| "never".into()),
         clock["outcome"].as_str().unwrap_or("?"),
     );
+    if clock["breached_at"] != clock["due_at"] && !clock["breached_at"].is_null() {
+        told += &format!(" at {}", at("breached_at").unwrap_or_default());
+    }
     match (at("resolved_at"), at("ended_at")) {
         (Some(resolved), _) => told += &format!(" resolved {resolved}"),
         (None, Some(ended)) => told += &format!(" {ended}"),
         (None, None) => {}
     }
     told
+}
+
+/// What is spoken of all clocks, such as `12:00 escalated 1`, a line each, by time.
+#[track_caller]
+pub fn check_spoken(policies: &str, events: &str, until: &str, expected: &str) {
+    let policies: Value = serde_saphyr::from_str(policies).expect("policies that parse");
+    let lines: Vec<String> = events.lines().map(str::trim).map(line).collect();
+    let until = instant(&time(until));
+    let mut said: Vec<(i64, String)> = Vec::new();
+    for clock in judge(&policies, &lines, until) {
+        for spoken in clock["spoken"].as_array().into_iter().chain(clock["warned"].as_array()).flatten() {
+            let at = spoken[2].as_i64().unwrap_or_default();
+            let minutes = at / 60_000 % (24 * 60);
+            let level = spoken[1].as_u64().map(|level| format!(" {level}"));
+            let what = spoken[0].as_str().unwrap_or("?");
+            let what = format!("{:02}:{:02} {what}{}", minutes / 60, minutes % 60, level.unwrap_or_default());
+            said.push((at, what));
+        }
+    }
+    said.sort();
+    let said: Vec<String> = said.into_iter().map(|(_, what)| what).collect();
+    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(said, expected);
+    crate::check("story", &crate::Question { policies, lines, until, files: 1 });
 }
 
 #[test]
@@ -241,14 +270,13 @@ fn the_first_in_the_log_counts() {
 
 #[test]
 fn the_lead_of_its_whole_instant_decides_the_policy() {
-    check(
-        "policies:
+    let policies = "policies:
   - {name: a, match: {geo.country: NL}, objectives: {answer: {start: created, stop: contacted, within: 1h}}}
-  - {name: b, objectives: {answer: {start: created, stop: contacted, within: 2h}}}",
-        "10:00 lead-created\n10:00 lead-updated geo={\"country\":\"NL\"}\n10:01 lead-updated geo=null",
-        "10:30",
-        "answer 10:00 due 11:00 open",
-    );
+  - {name: b, objectives: {answer: {start: created, stop: contacted, within: 2h}}}";
+    let events =
+        "10:00 lead-created\n10:00 lead-updated geo={\"country\":\"NL\"}\n10:01 lead-updated geo=null";
+    check(policies, events, "10:00", "answer 10:00 due 11:00 open");
+    check(policies, events, "10:30", "answer 10:00 due 12:00 open");
 }
 
 #[test]
