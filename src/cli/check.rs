@@ -25,7 +25,8 @@ pub(super) const CONFIG_FILE: &str = "overdue.yaml";
 #[command(
     after_help = "Every problem is shown with its file, line and column; any makes the exit code 78. What is allowed \
         and seldom meant is a warning: a policy that covers no lead, a stage that the pipeline does not have, `15m` \
-        where there is a calendar, a warning or an escalation that never comes, what nothing refers to.\n\n\
+        where there is a calendar, a warning or an escalation that never comes, holidays known for less than a year, \
+        what nothing refers to.\n\n\
         Examples:\n  \
         overdue check --config overdue.yaml\n  \
         overdue check --policies policies.yaml --strict\n  \
@@ -71,7 +72,8 @@ fn instant(text: &str) -> Result<Instant, String> {
 pub fn check(args: &Args) -> ExitCode {
     match read(args) {
         Ok((file, warnings)) => {
-            let lints = config::lints(&file.path.display().to_string(), &file.text, &file.policies);
+            let now = Instant::from_millis(chrono::Utc::now().timestamp_millis());
+            let lints = config::lints(&file.path.display().to_string(), &file.text, &file.policies, now);
             warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
             lints.iter().for_each(|lint| eprintln!("warning: {lint}"));
             println!("{}", printed(&file, &warnings, &lints, args));
@@ -409,7 +411,12 @@ pipeline: {open: [new, working], won: [won], lost: [lost]}
         );
         args.output = Output::Json;
         let warnings = ["of the settings".to_string()];
-        let lints = lints("policies.yaml", &text.replace("b, 1", "b"), &file.policies);
+        let lints = lints(
+            "policies.yaml",
+            &text.replace("b, 1", "b"),
+            &file.policies,
+            crate::sla::instant::Instant::MIN,
+        );
         let json: serde_json::Value =
             serde_json::from_str(&printed(&file, &warnings, &lints, &args)).expect("JSON");
         assert_eq!(json["policies_version"].as_str(), Some(file.policies.version.as_str()));

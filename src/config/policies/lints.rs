@@ -9,18 +9,23 @@ use crate::config::cursor::{Cursor, Fields};
 use crate::config::duration::written as written_target;
 use crate::config::problem::{Problem, Report, did_you_mean};
 use crate::config::tree::{self, Value};
+use crate::sla::instant::Instant;
 use crate::sla::policy::{
     CalendarChoice, Entry, Escalation, Objective, Pipeline, Policies, Target, Validity, Warning,
 };
 
 const DAY_MS: i64 = 86_400_000;
+/// How far ahead holidays should be known, in milliseconds: a year.
+const HOLIDAYS_AHEAD_MS: i64 = 365 * DAY_MS;
 
-/// What the policies of a text say and seldom mean, each at its place.
-pub fn lints(file_name: &str, text: &str, policies: &Policies) -> Vec<Problem> {
+/// What the policies of a text say and seldom mean, each at its place; `now` decides what ends soon.
+pub fn lints(file_name: &str, text: &str, policies: &Policies, now: Instant) -> Vec<Problem> {
     let report = Report::default();
     let origin = report.file(file_name, text);
     if let Some(root) = tree::parse(&report, origin, text) {
-        all(&Cursor::root(&root, &report), policies);
+        let root = Cursor::root(&root, &report);
+        all(&root, policies);
+        ends(&root, policies, now);
     }
     report.finish(None::<()>).err().map(|problems| problems.0).unwrap_or_default()
 }
@@ -233,10 +238,31 @@ fn unused(root: &Cursor<'_>, policies: &Policies) {
     strangers.for_each(|(_, (_, at))| at.key_problem("no objective counts on it"));
 }
 
+/// Reports lists of holidays that end within a year.
+fn ends(root: &Cursor<'_>, policies: &Policies, now: Instant) {
+    let wanted = now.plus(HOLIDAYS_AHEAD_MS).to_string();
+    let written = field(root, "calendars").and_then(|field| field.entries()).unwrap_or_default();
+    for ((_, written), named) in written.iter().zip(&policies.calendars) {
+        let Some(at) = field(written, "holidays") else { continue };
+        for source in named.calendar.sources() {
+            let until = source.until.to_string();
+            // Dates and instants are written alike from the year down.
+            if until.as_str() < &wanted[..until.len().min(wanted.len())] {
+                at.problem(format!("`{}` knows of no holidays after {until}", source.name));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::lints;
     use crate::config::read_policies;
+    use crate::sla::instant::Instant;
+
+    fn now() -> Instant {
+        Instant::parse("2026-11-27T12:00:00Z").expect("an instant")
+    }
 
     const SHARED: &str = "\
 calendars: {ams: {time_zone: Europe/Amsterdam, hours: {mon-fri: \"09:00-17:00\"}}}
@@ -248,7 +274,7 @@ pipeline: {open: [new, working], won: [won], lost: [lost]}
         let policies = read_policies("p.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
         let first = |text: String| text.lines().next().unwrap_or_default().to_string();
         let found: Vec<_> =
-            lints("p.yaml", text, &policies).iter().map(|lint| first(lint.to_string())).collect();
+            lints("p.yaml", text, &policies, now()).iter().map(|lint| first(lint.to_string())).collect();
         assert_eq!(found, expected, "in:\n{text}");
     }
 
@@ -259,7 +285,7 @@ pipeline: {open: [new, working], won: [won], lost: [lost]}
             "{SHARED}policies: [{{name: a, calendar: ams, objectives: {{x: {{{fields}}}, y: {{start: created, stop: contacted, within: 1d}}}}}}]"
         );
         let policies = read_policies("p.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
-        let found: Vec<_> = lints("p.yaml", &text, &policies)
+        let found: Vec<_> = lints("p.yaml", &text, &policies, now())
             .iter()
             .map(|lint| format!("{}: {}", lint.path, lint.message))
             .collect();
@@ -398,5 +424,21 @@ pipeline: {open: [new, working], won: [won], lost: [lost]}
                 "p.yaml:3:14: objectives.x: is promised by no policy",
             ],
         );
+    }
+
+    #[test]
+    fn holidays_that_end_within_a_year_are_said() {
+        let text = "\
+calendars: {ams: {time_zone: Europe/Amsterdam, hours: {mon-fri: \"09:00-17:00\"}, holidays: [{country: NL}]}}
+policies: [{name: a, calendar: ams, objectives: {x: {start: created, stop: contacted, within: 1bd}}}]
+";
+        let policies = read_policies("p.yaml", text).expect("valid policies");
+        let until = policies.calendars[0].calendar.holidays_known_until().expect("a last date").to_string();
+        let said = |now: &str| lints("p.yaml", text, &policies, Instant::parse(now).expect("an instant"));
+        assert_eq!(said("2026-11-27T12:00:00Z"), []);
+        let late = said(&format!("{}-06-01T00:00:00Z", &until[..4]));
+        assert_eq!(late.len(), 1);
+        assert_eq!(late[0].path, "calendars.ams.holidays");
+        assert_eq!(late[0].message, format!("`NL` knows of no holidays after {until}"));
     }
 }
