@@ -457,9 +457,14 @@ impl Clock {
     }
 
     fn escalation_at(&self, rules: &Rules, breached_at: Instant, target: Target) -> Option<Instant> {
+        let is_elapsed = matches!(target, Target::Elapsed(_));
         let calendar = self.allowed.calendar;
+        if !is_elapsed && calendar.is_none() {
+            // Without a calendar there is no open time to wait for.
+            return None;
+        }
         let ms = rules.full_ms(target, calendar, breached_at);
-        let counting = calendar.filter(|_| !matches!(target, Target::Elapsed(_)));
+        let counting = calendar.filter(|_| !is_elapsed);
         rules.after(counting, breached_at, ms, &self.pauses)
     }
 
@@ -487,7 +492,7 @@ impl Clock {
 
     /// Its deadline as it is told at an instant: the one breached, or none while it is paused. Rule T9.
     pub fn deadline(&self, at: Instant) -> Option<Instant> {
-        let at = self.end.as_ref().map_or(at, |end| end.at.min(at));
+        let at = self.ended_at().map_or(at, |ended| ended.min(at));
         match self.breach() {
             Some(breach) if breach.at <= at => Some(breach.due_at),
             // One that begins at the deadline or later comes too late.

@@ -121,7 +121,8 @@ impl Timeline {
 
     /// What time alone brings about after the last fact.
     fn run_on(&mut self, source: Source<'_>, until: Instant) {
-        if self.course.at < until && self.course.merged_at().is_none() && self.course.at != Instant::MIN {
+        let has_begun = self.course.at != Instant::MIN && self.course.merged_at().is_none();
+        if has_begun && self.course.at <= until {
             let before = until.plus(1);
             let turns = |course: &Course| course.track.next_turn().is_some_and(|turn| turn < before);
             let changes =
@@ -165,7 +166,8 @@ impl Course {
 
     /// The next instant at which something comes about that is no step of a clock that runs.
     pub fn next_turn(&self, rules: &Rules) -> Option<Instant> {
-        let boundary = if self.is_over(rules) { None } else { rules.boundary_after(self.at) };
+        let has_begun = self.at != Instant::MIN && !self.is_over(rules);
+        let boundary = if has_begun { rules.boundary_after(self.at) } else { None };
         self.track.next_turn().into_iter().chain(boundary).min()
     }
 
