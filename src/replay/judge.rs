@@ -82,7 +82,7 @@ impl<'a> Judge<'a> {
     /// Knows no lead but those of rejected lines.
     pub fn new(rules: &Arc<Rules>, encoder: &'a Encoder, rejects: &[Reject]) -> Judge<'a> {
         let mut judge = Judge {
-            engine: Engine::without_transactions(Arc::clone(rules), SETTINGS),
+            engine: Engine::without_transactions(Arc::clone(rules), SETTINGS).accounting_for_all(),
             encoder,
             effects: Effects::default(),
             seen: Vec::new(),
@@ -231,6 +231,10 @@ impl<'a> Judge<'a> {
 
     fn speak(&mut self, outputs: &mut Outputs) -> Result<(), Error> {
         self.effects.started.clear();
+        for (lead_id, clock) in self.engine.take_left() {
+            let context = clock.end.as_ref().map_or_else(Arc::default, |end| Arc::clone(&end.context));
+            self.count(&lead_id, &clock, &context, self.judged_until, outputs)?;
+        }
         let mut spoken = std::mem::take(&mut self.effects.outputs);
         spoken.sort_by(|a, b| order(a).cmp(&order(b)));
         for output in spoken.drain(..) {

@@ -125,17 +125,25 @@ pub struct Engine {
     settings: Settings,
     store: Store,
     horizon: Option<Instant>,
+    /// What [`Engine::take_left`] is asked for, where anybody asks.
+    left: Vec<(Arc<str>, Clock)>,
+    keeps_left: bool,
 }
 
 impl Engine {
     /// An engine that knows no lead.
     pub fn new(rules: Arc<Rules>, settings: Settings) -> Engine {
-        Engine { rules, settings, store: Store::default(), horizon: None }
+        Engine { rules, settings, store: Store::default(), horizon: None, left: Vec::new(), keeps_left: false }
     }
 
     /// An engine whose work is never aborted, and which keeps nothing to undo it.
     pub fn without_transactions(rules: Arc<Rules>, settings: Settings) -> Engine {
-        Engine { rules, settings, store: Store::without_transactions(), horizon: None }
+        Engine { store: Store::without_transactions(), ..Engine::new(rules, settings) }
+    }
+
+    /// The same, for somebody who asks what becomes of every clock.
+    pub fn accounting_for_all(self) -> Engine {
+        Engine { keeps_left: true, ..self }
     }
 
     /// What it knows of its leads.
@@ -247,8 +255,8 @@ impl Engine {
         for _ in 0..budget {
             let Some(slot) = self.store.next_unplanned() else { return false };
             let timeline = self.timeline(slot);
-            let rules = Arc::clone(&self.rules);
-            let steps = steps(&rules, &timeline, self.horizon.unwrap_or(Instant::MIN));
+            let (rules, decided) = (Arc::clone(&self.rules), self.store.lead(slot).decided.clone());
+            let steps = steps(&rules, &decided, &timeline, self.horizon.unwrap_or(Instant::MIN));
             self.plan_lead(slot, &timeline, &steps, effects);
             self.fold_settled(slot, timeline);
         }
@@ -275,7 +283,12 @@ impl Engine {
 
     /// Every clock of a lead, those of folded facts that were spoken to their end excepted.
     pub fn clocks(&self, slot: u32) -> Vec<Clock> {
-        self.timeline(slot).clocks().cloned().collect()
+        self.timeline(slot).clocks(&self.store.lead(slot).decided).cloned().collect()
+    }
+
+    /// Breached clocks that nobody can waive any more because a lead has too many, since this was last asked.
+    pub fn take_left(&mut self) -> Vec<(Arc<str>, Clock)> {
+        std::mem::take(&mut self.left)
     }
 
     /// Who has a lead after its last fact, and where it is.
@@ -312,8 +325,8 @@ impl Engine {
     /// Speaks what is due of one lead, then plans what comes next.
     fn judge(&mut self, slot: u32, horizon: Instant, effects: &mut Effects) {
         let timeline = self.timeline(slot);
-        let rules = Arc::clone(&self.rules);
-        let steps = steps(&rules, &timeline, horizon);
+        let (rules, decided) = (Arc::clone(&self.rules), self.store.lead(slot).decided.clone());
+        let steps = steps(&rules, &decided, &timeline, horizon);
         let is_waiting = self.store.lead(slot).wait_until.is_some_and(|until| horizon < until);
         if !is_waiting {
             self.speak(slot, &timeline, &steps, horizon, effects);
@@ -438,14 +451,33 @@ impl Engine {
     /// Drops clocks of folded facts of which everything has been said, and what was said of clocks that no
     /// fact to come can bring back.
     fn drop_settled(&mut self, slot: u32) {
-        if self.store.lead(slot).has_settled(&self.rules) {
-            let lead = self.store.touch(slot);
-            let decided = std::mem::take(&mut lead.decided);
-            let is_kept = |clock: &Clock| !lead.is_settled(clock, &self.rules);
-            lead.decided = decided.into_iter().filter(is_kept).collect();
-            let spoken = std::mem::take(&mut lead.spoken);
-            lead.spoken = spoken.into_iter().filter(|spoken| lead.may_return(spoken)).collect();
+        if !self.store.lead(slot).has_settled(&self.rules) {
+            return;
         }
+        let id = Arc::clone(self.store.id(slot));
+        let rules = Arc::clone(&self.rules);
+        let lead = self.store.touch(slot);
+        let told = lead.decided.iter().filter(|clock| lead.is_told_of(clock, &rules));
+        let breached = told.filter(|clock| clock.breach().is_some()).count();
+        let mut excess = breached.saturating_sub(BREACHES_KEPT);
+        let mut decided = std::mem::take(&mut lead.decided);
+        let mut left = Vec::new();
+        decided.retain(|clock| {
+            let (is_told, is_breached) = (lead.is_told_of(clock, &rules), clock.breach().is_some());
+            let goes = is_told && (!is_breached || 0 < excess);
+            if goes && is_breached {
+                excess -= 1;
+                left.push((Arc::clone(&id), clock.clone()));
+            }
+            !goes
+        });
+        lead.decided = decided;
+        if self.keeps_left {
+            self.left.append(&mut left);
+        }
+        let lead = self.store.touch(slot);
+        let spoken = std::mem::take(&mut lead.spoken);
+        lead.spoken = spoken.into_iter().filter(|spoken| lead.may_return(spoken)).collect();
     }
 
     /// Enters the lead's next due instant and notes which clocks run.
@@ -457,13 +489,14 @@ impl Engine {
         effects: &mut Effects,
     ) {
         let lead = self.store.lead(slot);
-        let turn = timeline.course.next_turn(&self.rules);
-        let planned = next_step(lead, steps).into_iter().chain(turn).min();
+        let planned = next_step(lead, steps).into_iter().chain(timeline.course.next_window()).min();
+        let boundary = timeline.course.next_boundary(&self.rules);
         let due = match (planned, lead.wait_until) {
             (Some(planned), wait) => Some(wait.map_or(planned, |wait| planned.max(wait))),
             (None, Some(wait)) => Some(wait),
             (None, None) => self.leaves_at(slot, timeline),
         };
+        let due = due.into_iter().chain(boundary).min();
         let open = open_clocks(lead, timeline, steps);
         if !lead.was_restored {
             let is_new = |clock: &&OpenClock| !lead.open.iter().any(|known| known.is_same_as(clock));
@@ -497,7 +530,7 @@ impl Engine {
         horizon: Instant,
     ) -> bool {
         next_step(self.store.lead(slot), steps).is_none()
-            && !timeline.course.has_windows()
+            && timeline.course.next_window().is_none()
             && self.leaves_at(slot, timeline).is_some_and(|leaves_at| leaves_at <= horizon)
     }
 
@@ -515,10 +548,12 @@ impl Engine {
         let settled = horizon.minus(self.settings.lateness_max_ms);
         let facts = self.store.lead(slot).facts.as_slice();
         let count = facts.partition_point(|fact| fact.time <= settled);
-        if 0 < count && count == facts.len() && !timeline.is_ahead {
+        if count == facts.len() && timeline.is_ahead && WINDOWS_KEPT < timeline.ended.len() {
+            self.fold(slot, count, settled);
+        } else if 0 < count && count == facts.len() && !timeline.is_ahead {
             self.fold_into(slot, count, timeline);
         } else if 0 < count {
-            self.fold(slot, count);
+            self.fold(slot, count, Instant::MIN);
         }
     }
 
@@ -530,13 +565,13 @@ impl Engine {
         // An eighth at a time, and never half an instant.
         let wanted = facts[facts.len() - self.settings.facts_max * 7 / 8].time;
         let count = facts.partition_point(|fact| fact.time < wanted);
-        self.fold(slot, count);
+        self.fold(slot, count, Instant::MIN);
     }
 
-    /// Folds the first facts of a lead.
-    fn fold(&mut self, slot: u32, count: usize) {
+    /// Folds the first facts of a lead, and what time alone brings about until then.
+    fn fold(&mut self, slot: u32, count: usize, until: Instant) {
         let source = self.source(slot);
-        let timeline = derive(Source { facts: &source.facts[..count], ..source }, Instant::MIN);
+        let timeline = derive(Source { facts: &source.facts[..count], ..source }, until);
         self.fold_into(slot, count, timeline);
     }
 
@@ -546,8 +581,12 @@ impl Engine {
         let source = self.source(slot);
         course.remember_others(Source { facts: &source.facts[..count], ..source });
         let lead = self.store.touch(slot);
-        lead.folded_until = lead.facts.as_slice()[..count].last().map_or(lead.folded_until, |fact| fact.time);
-        lead.decided = ended;
+        lead.folded_until = lead.folded_until.max(course.at());
+        lead.decided.retain(|known| {
+            let keys = ended.iter().chain(course.running()).map(Clock::key);
+            !keys.into_iter().any(|key| key == known.key())
+        });
+        lead.decided.extend(ended);
         lead.facts.drain_first(count);
         lead.base = Some(Box::new(course));
         self.drop_settled(slot);
@@ -558,6 +597,10 @@ impl Engine {
 const SPOKEN_FEW: usize = 12;
 /// About how many bytes a spoken transition takes where it is written.
 const SPOKEN_BYTES: usize = 24;
+/// Of clocks whose facts are folded, so many breaches of a lead can still be waived: the latest. Rule T17.
+const BREACHES_KEPT: usize = 64;
+/// So many windows may pass between two facts before they are folded.
+const WINDOWS_KEPT: usize = 32;
 /// Rejected records remembered of a lead.
 const REJECTED_MAX: usize = 8;
 
@@ -604,29 +647,36 @@ impl Lead {
         self.find_spoken(spoken_key(clock, dated)).is_ok_and(|place| self.spoken[place].stands)
     }
 
-    /// Whether nothing can come of a clock any more: all was told, and there is no breach to waive.
-    fn is_settled(&self, clock: &Clock, rules: &Rules) -> bool {
-        clock.breach().is_none()
-            && clock.steps(rules, Instant::MIN).iter().all(|(dated, clock)| self.is_told(clock, dated))
+    /// Whether all of a clock was told.
+    fn is_told_of(&self, clock: &Clock, rules: &Rules) -> bool {
+        clock.steps(rules, Instant::MIN).iter().all(|(dated, clock)| self.is_told(clock, dated))
     }
 
     /// Whether a fact to come can change the clock that this was said of.
     fn may_return(&self, spoken: &Spoken) -> bool {
         self.folded_until < spoken.started_at
-            || self.base.as_ref().is_none_or(|base| base.may_run(spoken.clock()))
+            || self.base.as_ref().is_none_or(|base| base.may_have(spoken.clock()))
             || self.decided.iter().any(|clock| clock.key() == spoken.clock())
     }
 
     /// Whether something is kept of it that can be dropped.
     fn has_settled(&self, rules: &Rules) -> bool {
-        self.decided.iter().any(|clock| self.is_settled(clock, rules))
+        let told = self.decided.iter().filter(|clock| self.is_told_of(clock, rules));
+        let (breached, others): (Vec<_>, Vec<_>) = told.partition(|clock| clock.breach().is_some());
+        !others.is_empty()
+            || BREACHES_KEPT < breached.len()
             || self.spoken.iter().any(|spoken| !self.may_return(spoken))
     }
 }
 
 /// The steps of all clocks, those planned after the horizon among them.
-fn steps<'a>(rules: &Rules, timeline: &'a Timeline, horizon: Instant) -> Vec<(Dated, &'a Clock)> {
-    timeline.clocks().flat_map(|clock| clock.steps(rules, horizon)).collect()
+fn steps<'a>(
+    rules: &Rules,
+    decided: &'a [Clock],
+    timeline: &'a Timeline,
+    horizon: Instant,
+) -> Vec<(Dated, &'a Clock)> {
+    timeline.clocks(decided).flat_map(|clock| clock.steps(rules, horizon)).collect()
 }
 
 /// What the timeline has up to the horizon and was not told, in the order of dates.
@@ -681,7 +731,7 @@ fn open_clocks(lead: &Lead, timeline: &Timeline, steps: &[(Dated, &Clock)]) -> V
         let &Clock { policy, objective, turn, started_at, due_at, .. } = clock;
         Some(OpenClock { policy, objective, turn, started_at, due_at, state })
     };
-    timeline.clocks().filter_map(of).collect()
+    timeline.clocks(&[]).filter_map(of).collect()
 }
 
 /// The rejected records that may disprove a breach: those of the time in which its clock ran towards it.

@@ -23,6 +23,8 @@ pub(super) struct Standing {
     pause: Option<Span>,
     /// Whether it was created or reopened. Rule T15.
     has_begun: bool,
+    /// The fact that began the lead anew, by its place. Rule F5.
+    pub reborn: Option<(Instant, u16, i64)>,
     /// Waivers of clocks that have not started. Rule T17.
     pub waivers: Vec<Fact>,
 }
@@ -140,7 +142,8 @@ impl Standing {
     }
 
     /// One after `lead-deleted` begins the lead anew, nothing before it counting. Rule F5.
-    pub fn begin_anew(&mut self) {
+    pub fn begin_anew(&mut self, fact: &Fact) {
+        self.reborn = Some(fact.order());
         self.status = Status::Alive;
         (self.created_at, self.assigned_at, self.pause, self.has_begun) = (None, None, None, false);
         self.waivers.clear();

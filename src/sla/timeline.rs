@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{Cause, Clock, Context, Dated, End, EndKind, Gap, Key, Taken, Told};
-use super::fact::{Fact, Kind};
+use super::fact::{Fact, Kind, Value};
 use super::instant::Instant;
 use super::rules::{FamilyId, Rules};
 use super::signal::Signal;
@@ -45,7 +45,7 @@ impl Default for Course {
 /// A lead's whole timeline, as its facts imply it.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    /// The clocks that ended, in the order in which they did.
+    /// The clocks that ended, in the order in which they did; also decided ones that something befell since.
     pub ended: Vec<Clock>,
     /// Where the lead stands after its last fact, with the clocks that run.
     pub course: Course,
@@ -54,9 +54,11 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Every clock, those that ended first.
-    pub fn clocks(&self) -> impl Iterator<Item = &Clock> {
-        self.ended.iter().chain(self.course.running())
+    /// Every clock, also of facts that were folded; those that ended first.
+    pub fn clocks<'a>(&'a self, decided: &'a [Clock]) -> impl Iterator<Item = &'a Clock> {
+        let own = || self.ended.iter().chain(self.course.running());
+        let is_recalled = move |clock: &&Clock| own().any(|known| known.key() == clock.key());
+        decided.iter().filter(move |clock| !is_recalled(clock)).chain(own())
     }
 }
 
@@ -69,7 +71,7 @@ pub struct Source<'a> {
     pub gaps: &'a [Gap],
     /// What the facts no longer kept came to.
     pub base: Option<&'a Course>,
-    /// Clocks of those that are kept.
+    /// Clocks of those that have ended and are kept.
     pub decided: &'a [Clock],
     /// The facts since, in order.
     pub facts: &'a [Fact],
@@ -84,11 +86,8 @@ pub fn context_at(source: Source<'_>, at: Instant) -> Arc<Context> {
 
 /// Derives a lead's timeline up to an instant, or to its last fact where that is later. Rule T1.
 pub fn derive(source: Source<'_>, until: Instant) -> Timeline {
-    let mut timeline = Timeline {
-        ended: source.decided.to_vec(),
-        course: source.base.cloned().unwrap_or_default(),
-        ..Timeline::default()
-    };
+    let mut timeline =
+        Timeline { course: source.base.cloned().unwrap_or_default(), ..Timeline::default() };
     timeline.course.track.note_gaps(source.gaps);
     let mut passed = 0;
     for instant in source.facts.chunk_by(|a, b| a.time == b.time) {
@@ -110,8 +109,9 @@ impl Timeline {
 
     /// Other policies may come into force without any fact. Rule T13.
     fn pass_boundaries(&mut self, source: Source<'_>, passed: usize, before: Instant) {
-        // Before its first fact there is no lead.
+        // Before its first fact there is no lead, and none after a merge.
         while self.course.at != Instant::MIN
+            && self.course.merged_at().is_none()
             && let Some(boundary) = source.rules.boundary_after(self.course.at)
             && boundary < before
         {
@@ -128,8 +128,11 @@ impl Timeline {
             let changes =
                 source.rules.boundary_after(self.course.at).is_some_and(|boundary| boundary < before);
             self.is_ahead = changes || turns(&self.course);
-            self.pass_boundaries(source, source.facts.len(), before);
-            self.course.turn(source, before, &mut self.ended);
+            if self.is_ahead {
+                self.pass_boundaries(source, source.facts.len(), before);
+                self.course.turn(source, before, &mut self.ended);
+                self.course.at = until;
+            }
         }
     }
 }
@@ -138,6 +141,11 @@ impl Course {
     /// The clocks that run, breached ones among them, with what is known of the lead by now.
     pub fn running(&self) -> impl Iterator<Item = &Clock> {
         self.track.running.iter()
+    }
+
+    /// The instant up to which it has come.
+    pub fn at(&self) -> Instant {
+        self.at
     }
 
     /// About how many bytes of memory it takes.
@@ -164,25 +172,24 @@ impl Course {
         }
     }
 
-    /// The next instant at which something comes about that is no step of a clock that runs.
-    pub fn next_turn(&self, rules: &Rules) -> Option<Instant> {
-        let has_begun = self.at != Instant::MIN && !self.is_over(rules);
-        let boundary = if has_begun { rules.boundary_after(self.at) } else { None };
-        self.track.next_turn().into_iter().chain(boundary).min()
+    /// When the next window begins. Rule T15.
+    pub fn next_window(&self) -> Option<Instant> {
+        self.track.next_turn()
     }
 
-    /// Whether windows follow each other, each with a clock that can still speak.
-    pub fn has_windows(&self) -> bool {
-        self.track.next_turn().is_some()
+    /// When another policy may come into force without any fact. Rule T13.
+    pub fn next_boundary(&self, rules: &Rules) -> Option<Instant> {
+        let is_there = self.at != Instant::MIN && self.lead.status == Status::Alive;
+        rules.boundary_after(self.at).filter(|_| is_there)
     }
 
-    /// Whether a clock runs, under whatever policy.
-    pub fn may_run(&self, key: Key) -> bool {
+    /// Whether a clock runs, under whatever policy, or comes of a window that is still to begin.
+    pub fn may_have(&self, key: Key) -> bool {
         let others = self.others.iter().map(|(_, track)| track);
-        std::iter::once(&self.track)
-            .chain(others)
-            .flat_map(|track| &track.running)
-            .any(|clock| clock.key() == key)
+        std::iter::once(&self.track).chain(others).any(|track| {
+            track.running.iter().any(|clock| clock.key() == key)
+                || track.next_turn().is_some_and(|begin| begin <= key.0)
+        })
     }
 
     /// Takes all facts of one instant and moves the clocks that end into `ended`; `earlier` are the facts before
@@ -198,7 +205,7 @@ impl Course {
         if family != self.family {
             self.change(earlier, family, now, foreseen.is_reborn, ended);
         }
-        self.take(earlier.rules, now, instant, foreseen, ended);
+        self.take(earlier, now, instant, foreseen, ended);
     }
 
     /// Comes to an instant: what is decided before it.
@@ -214,21 +221,28 @@ impl Course {
 
     fn take(
         &mut self,
-        rules: &Rules,
+        source: Source<'_>,
         now: Instant,
         instant: &[Fact],
         mut foreseen: Foreseen,
         ended: &mut Vec<Clock>,
     ) {
         for fact in instant {
-            self.take_fact(rules, fact, &mut foreseen, ended);
+            self.take_fact(source, fact, &mut foreseen, ended);
         }
         self.track.finish(&self.lead, &foreseen, now, ended);
         self.at = now;
     }
 
     /// Takes one fact: sets, then stops, then ends, then starts. Rule F3.
-    fn take_fact(&mut self, rules: &Rules, fact: &Fact, foreseen: &mut Foreseen, ended: &mut Vec<Clock>) {
+    fn take_fact(
+        &mut self,
+        source: Source<'_>,
+        fact: &Fact,
+        foreseen: &mut Foreseen,
+        ended: &mut Vec<Clock>,
+    ) {
+        let rules = source.rules;
         let pipeline = rules.pipeline(self.family);
         let place = self.lead.place(pipeline);
         match (self.lead.status, fact.kind) {
@@ -249,15 +263,18 @@ impl Course {
         }
         let Some(family) = self.family else { return };
         if fact.kind == Kind::BreachWaived {
-            return self.waive(rules, fact, ended);
+            return self.waive(source, fact, ended);
         }
         let (lead, before, signal) = (&self.lead, &place, &signal);
         self.track.take(&Scene { rules, family, lead, before, signal, foreseen }, ended);
     }
 
     /// A waiver that names the start of a clock may come before it. Rule T17.
-    fn waive(&mut self, rules: &Rules, fact: &Fact, ended: &mut [Clock]) {
-        if !waive(rules, fact, &mut self.track.running, ended) {
+    fn waive(&mut self, source: Source<'_>, fact: &Fact, ended: &mut Vec<Clock>) {
+        let objective = fact.field("objective");
+        let is_of = |clock: &Clock| objective == Some(Value::Text(source.rules.policies.name(clock.name)));
+        recall(source.decided, ended, is_of);
+        if !waive(source.rules, fact, self.lead.reborn, &mut self.track.running, ended) {
             self.lead.waivers.push(fact.clone());
         }
     }
@@ -266,10 +283,11 @@ impl Course {
     fn begin_anew(&mut self, fact: &Fact, foreseen: &mut Foreseen, ended: &mut [Clock]) {
         self.track.satisfy_ended(foreseen, fact.time, ended);
         (foreseen.creation, foreseen.first_assignment) = (None, None);
-        for end in ended.iter_mut().filter_map(|clock| clock.end.as_mut()).filter(|end| end.at == fact.time) {
+        let ended_now = ended.iter_mut().rev().take_while(|clock| clock.ended_at() == Some(fact.time));
+        for end in ended_now.filter_map(|clock| clock.end.as_mut()) {
             end.fact.get_or_insert_with(|| fact.clone());
         }
-        self.lead.begin_anew();
+        self.lead.begin_anew(fact);
         self.track.begin_anew();
     }
 }
@@ -299,6 +317,9 @@ impl Course {
         };
         let before = std::mem::replace(&mut self.track, track);
         self.family = to;
+        recall(earlier.decided, ended, |known| {
+            self.track.running.iter().any(|clock| clock.key() == known.key())
+        });
         self.take_up(rules, before.running, as_if_ended, cause, now, ended);
     }
 
@@ -324,10 +345,8 @@ impl Course {
             clock.taken = Some(Box::new(taken(rules, known.as_ref(), cause, now)));
             // Somebody waived what the lead had then. Rule T17.
             clock.waiver = known.as_ref().and_then(|known| known.waiver.clone());
-            if let Some(known) = known {
-                clock.at_breach = known.at_breach;
-                clock.gap = known.gap;
-            }
+            clock.at_breach = known.as_ref().and_then(|known| known.at_breach.clone());
+            clock.gap = known.map_or(clock.gap, |known| known.gap);
         }
         for mut old in running {
             let key = old.key();
@@ -391,11 +410,20 @@ fn as_if(earlier: Source<'_>, family: FamilyId, now: Instant) -> (Track, Vec<Clo
         let Some(at) = instant.first().map(|fact| fact.time) else { continue };
         course.turn(earlier, at, &mut ended);
         let foreseen = course.lead.foresee(earlier.rules, instant);
-        course.take(earlier.rules, at, instant, foreseen, &mut ended);
+        course.take(Source { decided: &[], ..earlier }, at, instant, foreseen, &mut ended);
         course.track.note_gaps(earlier.gaps);
     }
     course.turn(earlier, now, &mut ended);
     (course.track, ended)
+}
+
+/// Takes those decided clocks up again that something may befall.
+fn recall(decided: &[Clock], ended: &mut Vec<Clock>, wants: impl Fn(&Clock) -> bool) {
+    for clock in decided.iter().filter(|clock| wants(clock)) {
+        if ended.iter().all(|known| known.key() != clock.key()) {
+            ended.insert(0, clock.clone());
+        }
+    }
 }
 
 /// What a clock has come to by the instant at which another policy comes into force.

@@ -224,8 +224,13 @@ impl Track {
     pub fn finish(&mut self, lead: &Standing, foreseen: &Foreseen, now: Instant, ended: &mut [Clock]) {
         self.satisfy_ended(foreseen, now, ended);
         self.forget_early_stops(lead, now);
-        for end in ended.iter_mut().filter_map(|clock| clock.end.as_mut()).filter(|end| end.at == now) {
-            end.context = Arc::clone(&lead.context);
+        for clock in ended.iter_mut().rev().take_while(|clock| clock.ended_at() == Some(now)) {
+            if clock.at_breach.is_none() && clock.breach().is_some_and(|breach| breach.at == now) {
+                clock.at_breach = Some(Arc::clone(&lead.context));
+            }
+            if let Some(end) = &mut clock.end {
+                end.context = Arc::clone(&lead.context);
+            }
         }
     }
 }
@@ -517,10 +522,11 @@ impl Track {
 
     /// Meets a clock that ended in the instant it started where a stop is dated then too.
     pub fn satisfy_ended(&self, foreseen: &Foreseen, now: Instant, ended: &mut [Clock]) {
-        let ended_now = |clock: &&mut Clock| {
+        let is_wanted = |clock: &&mut Clock| {
             clock.started_at == now && clock.end.as_ref().is_some_and(|end| end.at == now && !end.is_stop())
         };
-        for clock in ended.iter_mut().filter(ended_now) {
+        let ended_now = ended.iter_mut().rev().take_while(|clock| clock.ended_at() == Some(now));
+        for clock in ended_now.filter(is_wanted) {
             let is_met = self.early.iter().any(|early| {
                 (early.policy, early.objective) == (clock.policy, clock.objective)
                     && is_early(foreseen, clock, early)
@@ -756,10 +762,18 @@ fn turns(form: &TouchForm) -> Vec<(u16, Option<Target>)> {
 
 /// Waives the clocks that a fact names: those of one start, or those last started. Says whether it can name no
 /// clock to come. Rule T17.
-pub(super) fn waive(rules: &Rules, fact: &Fact, running: &mut [Clock], ended: &mut [Clock]) -> bool {
+pub(super) fn waive(
+    rules: &Rules,
+    fact: &Fact,
+    reborn: Option<(Instant, u16, i64)>,
+    running: &mut [Clock],
+    ended: &mut [Clock],
+) -> bool {
     let Some(Value::Text(objective)) = fact.field("objective") else { return true };
     let named = start_named_by(fact);
-    let is_of = |clock: &Clock| rules.policies.name(clock.name) == objective;
+    let is_of = |clock: &Clock| {
+        rules.policies.name(clock.name) == objective && reborn <= Some(clock.start_fact.order())
+    };
     let last = || running.iter().chain(ended.iter()).filter(|clock| is_of(clock)).map(|c| c.started_at).max();
     let Some(started_at) = named.or_else(last) else { return true };
     let mut is_found = false;

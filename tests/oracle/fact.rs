@@ -100,7 +100,8 @@ pub fn read(line: &str) -> Option<Fact> {
         || kind == "stage-changed" && !stage_is_text
         || fields.get("event_id").is_some_and(|id| !id.is_string())
         || kind == "lead-assigned" && !fields.contains_key("owner")
-        || kind == "lead-merged" && !fields.get("into").is_some_and(Value::is_string);
+        || kind == "lead-merged" && !fields.get("into").is_some_and(Value::is_string)
+        || kind == "breach-waived" && !fields.get("objective").is_some_and(Value::is_string);
     (!rejected).then_some(Fact { lead, at, kind, fields })
 }
 
