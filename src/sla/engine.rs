@@ -457,14 +457,14 @@ impl Engine {
         let id = Arc::clone(self.store.id(slot));
         let rules = Arc::clone(&self.rules);
         let lead = self.store.touch(slot);
-        let told = lead.decided.iter().filter(|clock| lead.is_told_of(clock, &rules));
+        let told = lead.decided.iter().filter(|clock| lead.can_go(clock, &rules));
         let breached = told.filter(|clock| clock.breach().is_some()).count();
         let mut excess = breached.saturating_sub(BREACHES_KEPT);
         let mut decided = std::mem::take(&mut lead.decided);
         let mut left = Vec::new();
         decided.retain(|clock| {
-            let (is_told, is_breached) = (lead.is_told_of(clock, &rules), clock.breach().is_some());
-            let goes = is_told && (!is_breached || 0 < excess);
+            let (can_go, is_breached) = (lead.can_go(clock, &rules), clock.breach().is_some());
+            let goes = can_go && (!is_breached || 0 < excess);
             if goes && is_breached {
                 excess -= 1;
                 left.push((Arc::clone(&id), clock.clone()));
@@ -579,7 +579,7 @@ impl Engine {
     fn fold_into(&mut self, slot: u32, count: usize, timeline: Timeline) {
         let Timeline { mut course, ended, .. } = timeline;
         let source = self.source(slot);
-        course.remember_others(Source { facts: &source.facts[..count], ..source });
+        course.remember(Source { facts: &source.facts[..count], ..source }, &ended);
         let lead = self.store.touch(slot);
         lead.folded_until = lead.folded_until.max(course.at());
         lead.decided.retain(|known| {
@@ -647,9 +647,10 @@ impl Lead {
         self.find_spoken(spoken_key(clock, dated)).is_ok_and(|place| self.spoken[place].stands)
     }
 
-    /// Whether all of a clock was told.
-    fn is_told_of(&self, clock: &Clock, rules: &Rules) -> bool {
-        clock.steps(rules, Instant::MIN).iter().all(|(dated, clock)| self.is_told(clock, dated))
+    /// Whether all of a clock was told, and no other policy can make it run again.
+    fn can_go(&self, clock: &Clock, rules: &Rules) -> bool {
+        let may_return = self.base.as_ref().is_some_and(|base| base.may_have_elsewhere(clock.key()));
+        !may_return && clock.steps(rules, Instant::MIN).iter().all(|(dated, clock)| self.is_told(clock, dated))
     }
 
     /// Whether a fact to come can change the clock that this was said of.
@@ -661,7 +662,7 @@ impl Lead {
 
     /// Whether something is kept of it that can be dropped.
     fn has_settled(&self, rules: &Rules) -> bool {
-        let told = self.decided.iter().filter(|clock| self.is_told_of(clock, rules));
+        let told = self.decided.iter().filter(|clock| self.can_go(clock, rules));
         let (breached, others): (Vec<_>, Vec<_>) = told.partition(|clock| clock.breach().is_some());
         !others.is_empty()
             || BREACHES_KEPT < breached.len()

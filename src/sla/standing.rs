@@ -35,6 +35,8 @@ pub(super) enum Status {
     Alive,
     Deleted,
     Merged(Instant),
+    /// In one instant, and in this order.
+    MergedThenDeleted(Instant),
 }
 
 /// What is known of an instant before its facts are taken one by one, and which of them are firsts.
@@ -176,6 +178,9 @@ impl Standing {
         match fact.kind {
             Kind::LeadDeleted if self.status == Status::Alive => self.status = Status::Deleted,
             Kind::LeadMerged if self.status == Status::Alive => self.status = Status::Merged(fact.time),
+            Kind::LeadDeleted if self.status == Status::Merged(fact.time) => {
+                self.status = Status::MergedThenDeleted(fact.time);
+            }
             Kind::Paused => self.pause(fact),
             Kind::Resumed => self.pause = None,
             _ => {}

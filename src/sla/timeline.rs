@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::{Cause, Clock, Context, Dated, End, EndKind, Gap, Key, Taken, Told};
 use super::fact::{Fact, Kind, Value};
 use super::instant::Instant;
+use super::policy::NameId;
 use super::rules::{FamilyId, Rules};
 use super::signal::Signal;
 use super::standing::{Foreseen, Standing, Status};
@@ -31,14 +32,22 @@ pub struct Course {
     track: Track,
     /// What the lead's clocks would be under the other policies, where facts were folded.
     others: Vec<(FamilyId, Track)>,
+    /// Where facts were folded, when each objective's last clock started. Rule T17.
+    last_started: Vec<(NameId, Instant)>,
     /// The instant up to which it has come.
     at: Instant,
 }
 
 impl Default for Course {
     fn default() -> Course {
-        let (lead, family, track, others) = (Standing::default(), None, Track::default(), Vec::new());
-        Course { lead, family, track, others, at: Instant::MIN }
+        Course {
+            lead: Standing::default(),
+            family: None,
+            track: Track::default(),
+            others: Vec::new(),
+            last_started: Vec::new(),
+            at: Instant::MIN,
+        }
     }
 }
 
@@ -167,8 +176,8 @@ impl Course {
     /// Since when the lead is merged into another: facts dated after it do not count. Rule T11.
     pub fn merged_at(&self) -> Option<Instant> {
         match self.lead.status {
-            Status::Merged(at) => Some(at),
-            _ => None,
+            Status::Merged(at) | Status::MergedThenDeleted(at) => Some(at),
+            Status::Alive | Status::Deleted => None,
         }
     }
 
@@ -181,6 +190,11 @@ impl Course {
     pub fn next_boundary(&self, rules: &Rules) -> Option<Instant> {
         let is_there = self.at != Instant::MIN && self.lead.status == Status::Alive;
         rules.boundary_after(self.at).filter(|_| is_there)
+    }
+
+    /// Whether a clock runs under another policy.
+    pub fn may_have_elsewhere(&self, key: Key) -> bool {
+        self.others.iter().flat_map(|(_, track)| &track.running).any(|clock| clock.key() == key)
     }
 
     /// Whether a clock runs, under whatever policy, or comes of a window that is still to begin.
@@ -248,7 +262,7 @@ impl Course {
         match (self.lead.status, fact.kind) {
             (Status::Deleted, Kind::LeadCreated) => self.begin_anew(fact, foreseen, ended),
             (Status::Deleted, Kind::LeadMerged) => return self.lead.status = Status::Merged(fact.time),
-            (Status::Deleted, _) => return,
+            (Status::Deleted | Status::MergedThenDeleted(_), _) => return,
             _ => {}
         }
         let before = Arc::clone(&self.lead.context);
@@ -274,7 +288,12 @@ impl Course {
         let objective = fact.field("objective");
         let is_of = |clock: &Clock| objective == Some(Value::Text(source.rules.policies.name(clock.name)));
         recall(source.decided, ended, is_of);
-        if !waive(source.rules, fact, self.lead.reborn, &mut self.track.running, ended) {
+        let name = |(name, _): &&(NameId, Instant)| {
+            objective == Some(Value::Text(source.rules.policies.name(*name)))
+        };
+        let last = self.last_started.iter().find(name).map(|(_, started_at)| *started_at);
+        let (reborn, running) = (self.lead.reborn, &mut self.track.running);
+        if !waive(source.rules, fact, reborn, last, running, ended) {
             self.lead.waivers.push(fact.clone());
         }
     }
@@ -288,6 +307,7 @@ impl Course {
             end.fact.get_or_insert_with(|| fact.clone());
         }
         self.lead.begin_anew(fact);
+        self.last_started.clear();
         self.track.begin_anew();
     }
 }
@@ -368,9 +388,19 @@ impl Course {
         }
     }
 
-    /// What the lead's clocks would be under every other policy, from which late changes go on once facts are
-    /// folded.
-    pub fn remember_others(&mut self, source: Source<'_>) {
+    /// What is asked for once facts are folded: what the lead's clocks would be under every other policy, and
+    /// which clock of each objective was the last.
+    pub fn remember(&mut self, source: Source<'_>, ended: &[Clock]) {
+        for clock in ended.iter().chain(&self.track.running) {
+            match self.last_started.iter_mut().find(|(name, _)| *name == clock.name) {
+                Some((_, last)) => *last = clock.started_at.max(*last),
+                None => self.last_started.push((clock.name, clock.started_at)),
+            }
+        }
+        self.remember_others(source);
+    }
+
+    fn remember_others(&mut self, source: Source<'_>) {
         if !source.rules.can_change() {
             return;
         }

@@ -766,6 +766,7 @@ pub(super) fn waive(
     rules: &Rules,
     fact: &Fact,
     reborn: Option<(Instant, u16, i64)>,
+    last_folded: Option<Instant>,
     running: &mut [Clock],
     ended: &mut [Clock],
 ) -> bool {
@@ -774,7 +775,8 @@ pub(super) fn waive(
     let is_of = |clock: &Clock| {
         rules.policies.name(clock.name) == objective && reborn <= Some(clock.start_fact.order())
     };
-    let last = || running.iter().chain(ended.iter()).filter(|clock| is_of(clock)).map(|c| c.started_at).max();
+    let known = || running.iter().chain(ended.iter()).filter(|clock| is_of(clock)).map(|c| c.started_at);
+    let last = || known().chain(last_folded).max();
     let Some(started_at) = named.or_else(last) else { return true };
     let mut is_found = false;
     for clock in running.iter_mut().chain(ended) {
