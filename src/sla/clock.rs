@@ -324,13 +324,20 @@ impl Clock {
             Some(taken) => {
                 let told = steps.len();
                 self.own_steps(rules, until, &mut |own| {
-                    if let Some(own) = taken.dates(own, &steps[..told]) {
+                    let dated = taken.dates(own, &steps[..told]);
+                    if let Some(own) = dated.filter(|own| self.still_escalates(own)) {
                         steps.push((own, self));
                     }
                 });
             }
         }
         steps
+    }
+
+    /// Whether an escalation that is dated later for another policy is not too late then. Rule T8.
+    fn still_escalates(&self, dated: &Dated) -> bool {
+        let has_ended = self.ended_at().is_some_and(|ended| ended <= dated.date);
+        dated.step != Step::Escalated || (!has_ended && !self.is_silent(dated.date))
     }
 
     /// What it came to before another policy came into force.

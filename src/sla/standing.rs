@@ -25,8 +25,8 @@ pub(super) struct Standing {
     has_begun: bool,
     /// The fact that began the lead anew, by its place. Rule F5.
     pub reborn: Option<(Instant, u16, i64)>,
-    /// Waivers of clocks that have not started. Rule T17.
-    pub waivers: Vec<Fact>,
+    /// Waivers of clocks that the lead does not have yet, with the start of each. Rule T17.
+    pub waivers: Vec<(Instant, Fact)>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use super::policy::NameId;
 use super::rules::{FamilyId, Rules};
 use super::signal::Signal;
 use super::standing::{Foreseen, Standing, Status};
-use super::track::{Scene, Track, waive};
+use super::track::{Scene, Track, waiver_of};
 
 /// What a lead's facts up to some instant come to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -275,10 +275,10 @@ impl Course {
         if signal.is_first_assignment {
             foreseen.first_assignment = Some(fact.clone());
         }
-        let Some(family) = self.family else { return };
         if fact.kind == Kind::BreachWaived {
             return self.waive(source, fact, ended);
         }
+        let Some(family) = self.family else { return };
         let (lead, before, signal) = (&self.lead, &place, &signal);
         self.track.take(&Scene { rules, family, lead, before, signal, foreseen }, ended);
     }
@@ -292,9 +292,8 @@ impl Course {
             objective == Some(Value::Text(source.rules.policies.name(*name)))
         };
         let last = self.last_started.iter().find(name).map(|(_, started_at)| *started_at);
-        let (reborn, running) = (self.lead.reborn, &mut self.track.running);
-        if !waive(source.rules, fact, reborn, last, running, ended) {
-            self.lead.waivers.push(fact.clone());
+        if let Some(started_at) = self.track.waive(source.rules, fact, self.lead.reborn, last, ended) {
+            self.lead.waivers.push((started_at, fact.clone()));
         }
     }
 
@@ -329,14 +328,19 @@ impl Course {
             }
             _ => Cause::PolicyChange,
         };
-        // Nothing was promised before the first fact of a life.
-        let has_begun = self.at != Instant::MIN && !is_reborn;
+        // Nothing was promised before the first fact.
+        let has_begun = self.at != Instant::MIN;
         let (track, as_if_ended) = match to {
             Some(family) if has_begun => as_if(earlier, family, now),
             _ => (Track::default(), Vec::new()),
         };
         let before = std::mem::replace(&mut self.track, track);
         self.family = to;
+        if is_reborn {
+            // The new policy ends what runs, and brings nothing of a life that is over.
+            let runs = |key: Key| before.running.iter().any(|clock| clock.key() == key);
+            self.track.running.retain(|clock| runs(clock.key()));
+        }
         recall(earlier.decided, ended, |known| {
             self.track.running.iter().any(|clock| clock.key() == known.key())
         });
@@ -364,7 +368,10 @@ impl Course {
             let known = known.cloned().or_else(|| place.map(|place| ended.remove(place)));
             clock.taken = Some(Box::new(taken(rules, known.as_ref(), cause, now)));
             // Somebody waived what the lead had then. Rule T17.
-            clock.waiver = known.as_ref().and_then(|known| known.waiver.clone());
+            clock.waiver = match &known {
+                Some(known) => known.waiver.clone(),
+                None => waiver_of(rules, &self.lead, clock.name, clock.started_at),
+            };
             clock.at_breach = known.as_ref().and_then(|known| known.at_breach.clone());
             clock.gap = known.map_or(clock.gap, |known| known.gap);
         }

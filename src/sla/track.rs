@@ -760,32 +760,47 @@ fn turns(form: &TouchForm) -> Vec<(u16, Option<Target>)> {
     }
 }
 
-/// Waives the clocks that a fact names: those of one start, or those last started. Says whether it can name no
-/// clock to come. Rule T17.
-pub(super) fn waive(
-    rules: &Rules,
-    fact: &Fact,
-    reborn: Option<(Instant, u16, i64)>,
-    last_folded: Option<Instant>,
-    running: &mut [Clock],
-    ended: &mut [Clock],
-) -> bool {
-    let Some(Value::Text(objective)) = fact.field("objective") else { return true };
-    let named = start_named_by(fact);
-    let is_of = |clock: &Clock| {
-        rules.policies.name(clock.name) == objective && reborn <= Some(clock.start_fact.order())
-    };
-    let known = || running.iter().chain(ended.iter()).filter(|clock| is_of(clock)).map(|c| c.started_at);
-    let last = || known().chain(last_folded).max();
-    let Some(started_at) = named.or_else(last) else { return true };
-    let mut is_found = false;
-    for clock in running.iter_mut().chain(ended) {
-        if is_of(clock) && clock.started_at == started_at {
-            is_found = true;
-            clock.waiver.get_or_insert_with(|| Box::new(Waiver { at: fact.time, fact: fact.clone() }));
+/// Waivers. Rule T17.
+impl Track {
+    /// Waives the clocks that a fact names: those of one start, or those last started. Returns the start of one
+    /// that is still to come.
+    pub fn waive(
+        &mut self,
+        rules: &Rules,
+        fact: &Fact,
+        reborn: Option<(Instant, u16, i64)>,
+        last_folded: Option<Instant>,
+        ended: &mut [Clock],
+    ) -> Option<Instant> {
+        let Value::Text(objective) = fact.field("objective")? else { return None };
+        let is_of = |clock: &Clock| {
+            rules.policies.name(clock.name) == objective && reborn <= Some(clock.start_fact.order())
+        };
+        let known = self.running.iter().chain(ended.iter()).filter(|clock| is_of(clock));
+        let last = known.map(|clock| clock.started_at).chain(last_folded).max();
+        let begins = self.begins_window(rules, objective, fact.time);
+        let started_at = start_named_by(fact).or(begins).or(last)?;
+        let mut is_found = false;
+        for clock in self.running.iter_mut().chain(ended) {
+            if is_of(clock) && clock.started_at == started_at {
+                is_found = true;
+                clock.waiver.get_or_insert_with(|| Box::new(Waiver { at: fact.time, fact: fact.clone() }));
+            }
         }
+        let is_to_come = !is_found && (begins == Some(started_at) || start_named_by(fact).is_some());
+        is_to_come.then_some(started_at)
     }
-    is_found || named.is_none()
+
+    /// The instant, where a window of the objective ends in it and the next one begins.
+    fn begins_window(&self, rules: &Rules, objective: &str, now: Instant) -> Option<Instant> {
+        let is_it = |touching: &&Touching| {
+            let touch = rules.touch(touching.policy, touching.objective);
+            rules.policies.name(touching.name) == objective
+                && touch.is_some_and(|touch| matches!(touch.form, TouchForm::PerWindow(..)))
+                && touching.window.as_ref().is_some_and(|window| window.end == Some(now))
+        };
+        self.touching.iter().find(is_it).map(|_| now)
+    }
 }
 
 /// The start of the clock that a waiver is about.
@@ -797,11 +812,16 @@ fn start_named_by(waiver: &Fact) -> Option<Instant> {
 }
 
 /// The waiver that came before the clock it is about.
-fn waiver_of(rules: &Rules, lead: &Standing, name: NameId, started_at: Instant) -> Option<Box<Waiver>> {
+pub(super) fn waiver_of(
+    rules: &Rules,
+    lead: &Standing,
+    name: NameId,
+    started_at: Instant,
+) -> Option<Box<Waiver>> {
     let name = rules.policies.name(name);
-    let is_it = |fact: &&Fact| {
-        fact.field("objective") == Some(Value::Text(name)) && start_named_by(fact) == Some(started_at)
+    let is_it = |(start, fact): &&(Instant, Fact)| {
+        *start == started_at && fact.field("objective") == Some(Value::Text(name))
     };
-    let fact = lead.waivers.iter().find(is_it)?;
+    let (_, fact) = lead.waivers.iter().find(is_it)?;
     Some(Box::new(Waiver { at: fact.time, fact: fact.clone() }))
 }
