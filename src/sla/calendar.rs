@@ -434,8 +434,11 @@ impl Rules {
             let (open, close) = self.interval(day, *hours);
             self.cut_holidays(day, open, close, dates, intervals);
         }
-        let own = self.holiday_hours.get(&day).into_iter().flatten();
-        intervals.extend(own.map(|hours| self.interval(day, *hours)).filter(|(open, close)| open < close));
+        // A holiday does not take its own hours away, but the date after it does if it is one.
+        for hours in self.holiday_hours.get(&day).into_iter().flatten() {
+            let (open, close) = self.interval(day, *hours);
+            self.cut_holidays(day + 1, open, close, dates, intervals);
+        }
     }
 
     /// The instants at which hours of a date open and close.
@@ -844,9 +847,9 @@ mod tests {
             ],
         );
         check(nights, &[("2026-12-23 12:00", "1bd", "2026-12-25 02:00")]);
-        // Whoever gives a date hours means them, so the holiday after it takes none of them.
+        // A holiday takes the tail of what began the day before, also of hours given to a date.
         let eve = "Europe/Berlin mon-fri 09:00-17:00 2026-12-24=18:00-02:00 holiday 2026-12-25";
-        check_counted(eve, &[("2026-12-24 12:00", "2026-12-26 00:00", 8 * 60)]);
+        check_counted(eve, &[("2026-12-24 12:00", "2026-12-26 00:00", 6 * 60)]);
         // Around the clock and over a change of clocks: physical time.
         let day = "Europe/Berlin mon-fri 09:00-17:00 2026-10-25=00:00-24:00";
         check_counted(day, &[("2026-10-24 00:00", "2026-10-26 00:00", 25 * 60)]);

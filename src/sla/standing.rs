@@ -24,7 +24,7 @@ pub(super) struct Standing {
     /// Whether it was created or reopened. Rule T15.
     has_begun: bool,
     /// The fact that began the lead anew, by its place. Rule F5.
-    pub reborn: Option<(Instant, u16, i64)>,
+    pub reborn: Option<Order>,
     /// Waivers of clocks that the lead does not have yet, with the start of each. Rule T17.
     pub waivers: Vec<(Instant, Fact)>,
 }
@@ -38,6 +38,9 @@ pub(super) enum Status {
     /// In one instant, and in this order.
     MergedThenDeleted(Instant),
 }
+
+/// The place of a fact among those of its lead. Rule F3.
+pub(super) type Order = (Instant, u16, i64);
 
 /// What is known of an instant before its facts are taken one by one, and which of them are firsts.
 pub(super) struct Foreseen {
@@ -127,7 +130,7 @@ impl Standing {
                     self.set_attribute(rules, index, field.value().and_then(scalar_of));
                 } else if is_below(tracked, field.path) {
                     self.set_attribute(rules, index, None);
-                } else if is_below(field.path, tracked) && field.value() != Some(Value::Null) {
+                } else if is_below(field.path, tracked) {
                     // The attribute is an object now, equal to nothing.
                     self.set_attribute(rules, index, Some(Scalar::Other));
                 }

@@ -19,7 +19,7 @@ use super::instant::Instant;
 use super::policy::NameId;
 use super::rules::{FamilyId, Rules};
 use super::signal::Signal;
-use super::standing::{Foreseen, Standing, Status};
+use super::standing::{Foreseen, Order, Standing, Status};
 use super::track::{Scene, Track, waiver_of};
 
 /// What a lead's facts up to some instant come to.
@@ -241,10 +241,17 @@ impl Course {
         mut foreseen: Foreseen,
         ended: &mut Vec<Clock>,
     ) {
+        let mut waivers = Vec::new();
         for fact in instant {
             self.take_fact(source, fact, &mut foreseen, ended);
+            if fact.kind == Kind::BreachWaived && self.lead.status != Status::Deleted {
+                waivers.push((fact, self.lead.reborn));
+            }
         }
         self.track.finish(&self.lead, &foreseen, now, ended);
+        for (fact, reborn) in waivers {
+            self.waive(source, fact, reborn, ended);
+        }
         self.at = now;
     }
 
@@ -275,16 +282,13 @@ impl Course {
         if signal.is_first_assignment {
             foreseen.first_assignment = Some(fact.clone());
         }
-        if fact.kind == Kind::BreachWaived {
-            return self.waive(source, fact, ended);
-        }
         let Some(family) = self.family else { return };
         let (lead, before, signal) = (&self.lead, &place, &signal);
         self.track.take(&Scene { rules, family, lead, before, signal, foreseen }, ended);
     }
 
     /// A waiver that names the start of a clock may come before it. Rule T17.
-    fn waive(&mut self, source: Source<'_>, fact: &Fact, ended: &mut Vec<Clock>) {
+    fn waive(&mut self, source: Source<'_>, fact: &Fact, reborn: Option<Order>, ended: &mut Vec<Clock>) {
         let objective = fact.field("objective");
         let is_of = |clock: &Clock| objective == Some(Value::Text(source.rules.policies.name(clock.name)));
         recall(source.decided, ended, is_of);
@@ -292,7 +296,8 @@ impl Course {
             objective == Some(Value::Text(source.rules.policies.name(*name)))
         };
         let last = self.last_started.iter().find(name).map(|(_, started_at)| *started_at);
-        if let Some(started_at) = self.track.waive(source.rules, fact, self.lead.reborn, last, ended) {
+        let life = (reborn, self.lead.reborn.filter(|now| reborn != Some(*now)));
+        if let Some(started_at) = self.track.waive(source.rules, fact, life, last, ended) {
             self.lead.waivers.push((started_at, fact.clone()));
         }
     }
@@ -344,7 +349,8 @@ impl Course {
         recall(earlier.decided, ended, |known| {
             self.track.running.iter().any(|clock| clock.key() == known.key())
         });
-        self.take_up(rules, before.running, as_if_ended, cause, now, ended);
+        self.take_up(rules, before.running, &as_if_ended, cause, now, ended);
+        self.track.ended = as_if_ended;
     }
 
     /// The clocks of the policy that comes into force go on from those that there are.
@@ -352,7 +358,7 @@ impl Course {
         &mut self,
         rules: &Rules,
         running: Vec<Clock>,
-        as_if_ended: Vec<Clock>,
+        as_if_ended: &[Clock],
         cause: Cause,
         now: Instant,
         ended: &mut Vec<Clock>,
@@ -404,10 +410,10 @@ impl Course {
                 None => self.last_started.push((clock.name, clock.started_at)),
             }
         }
-        self.remember_others(source);
+        self.remember_others(source, ended);
     }
 
-    fn remember_others(&mut self, source: Source<'_>) {
+    fn remember_others(&mut self, source: Source<'_>, ended: &[Clock]) {
         if !source.rules.can_change() {
             return;
         }
@@ -417,7 +423,15 @@ impl Course {
         let is_wanted =
             |key: Key| runs(&self.track, key) || others.iter().any(|(_, (track, _))| runs(track, key));
         let kept = |ended: &[Clock]| ended.iter().filter(|clock| is_wanted(clock.key())).cloned().collect();
+        let own = self.track.ended.iter().chain(source.decided).chain(ended);
+        let is_own = |clock: &&Clock| !matches!(clock.end.as_ref().map(|end| end.why), Some(EndKind::Change(_)));
+        let own: Vec<Clock> = own
+            .filter(|clock| others.iter().any(|(_, (track, _))| runs(track, clock.key())))
+            .filter(is_own)
+            .map(|clock| Clock { taken: None, ..clock.clone() })
+            .collect();
         let kept: Vec<Vec<Clock>> = others.iter().map(|(_, (_, ended))| kept(ended)).collect();
+        self.track.ended = own;
         self.others = others
             .into_iter()
             .zip(kept)

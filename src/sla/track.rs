@@ -10,7 +10,7 @@ use super::instant::Instant;
 use super::policy::{NameId, Objective, Pause, Promise, Reentry, Target, Touch, TouchForm};
 use super::rules::{Attributes, FamilyId, Rules};
 use super::signal::{Signal, Verdict, names_destination, owner_set_by};
-use super::standing::{Foreseen, Place, Standing, Status};
+use super::standing::{Foreseen, Order, Place, Standing, Status};
 
 /// The clocks of a lead under one policy, and what else decides how they go on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -768,13 +768,15 @@ impl Track {
         &mut self,
         rules: &Rules,
         fact: &Fact,
-        reborn: Option<(Instant, u16, i64)>,
+        (born, reborn): (Option<Order>, Option<Order>),
         last_folded: Option<Instant>,
         ended: &mut [Clock],
     ) -> Option<Instant> {
         let Value::Text(objective) = fact.field("objective")? else { return None };
         let is_of = |clock: &Clock| {
-            rules.policies.name(clock.name) == objective && reborn <= Some(clock.start_fact.order())
+            let started = clock.start_fact.order();
+            let is_of_life = born.is_none_or(|born| born <= started) && reborn.is_none_or(|re| started < re);
+            rules.policies.name(clock.name) == objective && is_of_life
         };
         let known = self.running.iter().chain(ended.iter()).filter(|clock| is_of(clock));
         let last = known.map(|clock| clock.started_at).chain(last_folded).max();
