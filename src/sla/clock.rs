@@ -396,7 +396,7 @@ impl Clock {
     fn ends_silently(&self, end: &End) -> bool {
         self.waiver.as_ref().is_some_and(|waiver| match &end.fact {
             Some(fact) => waiver.fact.order() < fact.order(),
-            None => waiver.at < end.at,
+            None => waiver.at <= end.at,
         })
     }
 

@@ -133,7 +133,14 @@ pub struct Engine {
 impl Engine {
     /// An engine that knows no lead.
     pub fn new(rules: Arc<Rules>, settings: Settings) -> Engine {
-        Engine { rules, settings, store: Store::default(), horizon: None, left: Vec::new(), keeps_left: false }
+        Engine {
+            rules,
+            settings,
+            store: Store::default(),
+            horizon: None,
+            left: Vec::new(),
+            keeps_left: false,
+        }
     }
 
     /// An engine whose work is never aborted, and which keeps nothing to undo it.
@@ -650,7 +657,8 @@ impl Lead {
     /// Whether all of a clock was told, and no other policy can make it run again.
     fn can_go(&self, clock: &Clock, rules: &Rules) -> bool {
         let may_return = self.base.as_ref().is_some_and(|base| base.may_have_elsewhere(clock.key()));
-        !may_return && clock.steps(rules, Instant::MIN).iter().all(|(dated, clock)| self.is_told(clock, dated))
+        !may_return
+            && clock.steps(rules, Instant::MIN).iter().all(|(dated, clock)| self.is_told(clock, dated))
     }
 
     /// Whether a fact to come can change the clock that this was said of.

@@ -95,8 +95,7 @@ pub fn context_at(source: Source<'_>, at: Instant) -> Arc<Context> {
 
 /// Derives a lead's timeline up to an instant, or to its last fact where that is later. Rule T1.
 pub fn derive(source: Source<'_>, until: Instant) -> Timeline {
-    let mut timeline =
-        Timeline { course: source.base.cloned().unwrap_or_default(), ..Timeline::default() };
+    let mut timeline = Timeline { course: source.base.cloned().unwrap_or_default(), ..Timeline::default() };
     timeline.course.track.note_gaps(source.gaps);
     let mut passed = 0;
     for instant in source.facts.chunk_by(|a, b| a.time == b.time) {
@@ -424,7 +423,8 @@ impl Course {
             |key: Key| runs(&self.track, key) || others.iter().any(|(_, (track, _))| runs(track, key));
         let kept = |ended: &[Clock]| ended.iter().filter(|clock| is_wanted(clock.key())).cloned().collect();
         let own = self.track.ended.iter().chain(source.decided).chain(ended);
-        let is_own = |clock: &&Clock| !matches!(clock.end.as_ref().map(|end| end.why), Some(EndKind::Change(_)));
+        let is_own =
+            |clock: &&Clock| !matches!(clock.end.as_ref().map(|end| end.why), Some(EndKind::Change(_)));
         let own: Vec<Clock> = own
             .filter(|clock| others.iter().any(|(_, (track, _))| runs(track, clock.key())))
             .filter(is_own)

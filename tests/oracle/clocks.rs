@@ -116,7 +116,8 @@ fn waivers<'a>(lead: &Lead, lines: &BTreeMap<Key<'a>, Line<'a>>) -> Vec<(usize, 
     for i in (0..lead.facts.len()).filter(|&i| lead.is(i, "breach-waived")) {
         let fact = &lead.facts[i];
         let named = lines.values().filter(|line| {
-            fact.fields.get("objective").is_some_and(|name| *name == *line.run.name) && lead.life(i).contains(&line.run.start)
+            fact.fields.get("objective").is_some_and(|name| *name == *line.run.name)
+                && lead.life(i).contains(&line.run.start)
         });
         let named: Vec<&Line> = named.collect();
         let had = named.iter().filter(|line| line.had_since <= fact.at);
