@@ -3,9 +3,11 @@
 //! Everything that decides a verdict is below this module, and this page is the specification. Code, tests
 //! and commits cite its rules by number. Where the two disagree, one of them is a defect.
 //!
-//! Read [`fact`] and [`policy`] (what is known, what was promised), [`calendar`] (when time counts),
-//! [`timeline`] (facts and policies to dated transitions), [`horizon`] (when one may be said), [`engine`]
-//! (what is said and taken back); [`store`] and [`agenda`] hold leads and find the one that is due next.
+//! Read [`fact`] and [`policy`] (what is known, what was promised), [`rules`] (which promise holds for whom),
+//! [`calendar`] (when time counts), [`clock`] (one promise running once, and its dated steps), [`timeline`]
+//! (facts and policies to clocks; what a lead is whatever was promised is `standing`, a fact as conditions see
+//! it `signal`, the clocks of one policy `track`), [`horizon`] (when a step may be said), [`engine`] (what is
+//! said and taken back); [`store`] and [`agenda`] hold leads and find the one that is due next.
 //!
 //! # 1. Words
 //!
@@ -18,12 +20,13 @@
 //! | target | how long the objective allows |
 //! | clock | one objective running once on one lead |
 //! | deadline D | the instant at which the target runs out |
-//! | transition | a dated step of a clock: started, met, breached, resolved, ended, cancelled |
+//! | transition | a dated step of a clock: met, at_risk, breached, escalated, resolved, ended, cancelled, waived, undecidable |
 //! | timeline | all transitions that a lead's facts imply, dated, in order |
 //! | horizon T | every fact with time ≤ T that will count is known |
 //! | grace G | how long after it happened an event may take to be in the log (`input.grace`) |
 //!
-//! *Resolved* is a stop after the breach; *ended* means that the lead ended with the breach standing.
+//! *Resolved* is a stop after the breach; *ended* means that the lead ended with the breach standing; *at_risk*
+//! is a warning; *escalated* says that a breach has stood for so long.
 //!
 //! # 2. Facts
 //!
@@ -37,7 +40,7 @@
 //! - **F3. Order.** Facts of a lead are ordered by time; at one instant by input topic as configured and by
 //!   offset, in files by argument and line. Otherwise the order of arrival never matters: any permutation of a
 //!   log that keeps ties and repetitions in place gives the same final outcome, unless something in it is too
-//!   late (F10). One fact first sets attributes, owner and stage, then stops clocks, then ends them, then
+//!   late (F10). One fact first sets attributes, owner, stage and pauses, then stops clocks, then ends them, then
 //!   starts them; it never stops a clock that it starts, T6 aside. A clock that is stopped or ended and
 //!   started again within the instant in which it started runs on.
 //! - **F4. Kinds.** `lead-created`, `contacted` and `stage-changed` must exist; besides them
@@ -72,8 +75,9 @@
 //!   open and the policy has the objective; with `while: {stage: …}` only in these stages, and leaving them
 //!   ends it as T10 does. A second start while the clock runs changes nothing; with `restart: true` it cancels
 //!   the clock that runs (a breached one is ended) and starts another. Target and calendar are those that the
-//!   policy gives the lead at the start.
-//! - **T3. Deadline.** D is the earliest instant such that the counted time in [started_at, D) is the target.
+//!   policy gives the lead at the start: of a `within` list the first entry that fits.
+//! - **T3. Deadline.** D is the earliest instant such that the counted time in [started_at, D), pauses excluded, is
+//!   the target.
 //! - **T4. Boundary.** Met iff the stopping fact's time ≤ D. A deadline exactly at closing time is the closing
 //!   time, not the next opening.
 //! - **T5. Breach.** A clock without a stop or an end at or before D is breached, dated D. It runs on: a stop
@@ -81,7 +85,22 @@
 //! - **T6. Already satisfied.** A stop dated at or before `lead-created` satisfies a clock of creation at its
 //!   start (a rep phones, then enters the lead), and so does the stage in which the lead is created: met, with
 //!   nothing elapsed. For a clock started by assignment this holds at the first assignment only, and only for
-//!   stops at or after creation; `$owner` is then the owner assigned.
+//!   stops at or after creation; `$owner` is then the owner assigned. Touch objectives have none of it.
+//! - **T7. Warnings.** `p%` is due when p percent of the target, rounded down to milliseconds, are counted; a
+//!   duration when so much of it is left, of the target's kind of time and shorter than it (of `bd`, so many
+//!   days fewer; `bm` and `bh` as open time); a target that it does not fit gets none. A warning exists iff no
+//!   stop or end is at or before it, and is said at most once a level and clock, also when D moves. None is
+//!   said after a waiver, nor of a breach that another policy dated.
+//! - **T8. Escalations** follow a breach while it is unresolved. Each step is counted from the breach's date, in
+//!   its own unit on the objective's calendar (without one, open time never comes), pauses excluded; the levels
+//!   count from 1. `{every: W}` is due W, 2 W, … after the breach, `times` times (10; `unlimited`). A step exists iff
+//!   no stop, end or waiver is at or before it.
+//! - **T9. Pause.** While the lead is in one of the objective's pause stages, or between `paused` and `resumed`, no
+//!   time counts. Pauses are [from, to), and overlapping ones are one. `paused` may carry `until`; it holds for
+//!   every clock of the lead unless the objective says `pause: none`, and the first `resumed` ends it all. Closing
+//!   ends no pause. While paused and not yet breached there is no deadline, also of a clock that ends so; a stop
+//!   then is met. A pause that begins at D or later comes too late, and pauses after a clock's end do not move
+//!   its D.
 //! - **T10. End.** Entering a closed stage, `lead-deleted` and `lead-merged` end the lead's clocks: met or
 //!   resolved where that very fact is their stop, else cancelled when dated ≤ D and ended after it. A clock
 //!   started by entering a closed stage (a hand-off) outlives that and further closings; reopening, deletion
@@ -90,8 +109,44 @@
 //!   start again, `reopened` may. A deleted lead comes back by `lead-created` only.
 //! - **T11. Merge.** Facts of a merged lead dated after the merge are rejected with `merged`. The survivor may
 //!   live in another partition, so nothing is carried over.
-//! - **T18. Net outcome** of a clock: met, breached (open, resolved or ended), cancelled, or open. Owner, team
-//!   and stage in an output are those at the transition's date.
+//! - **T12. Policy in force.** At t it is the first in file order, among those valid, whose `match` holds for the
+//!   attributes and owner after all facts dated ≤ t. When it changes at c, the lead has the clocks that the new
+//!   policy would have running at c had it always covered the lead: the same objective name and start is the
+//!   same clock, judged from its start on the new target and calendar, with the new objective's pauses. What the
+//!   new policy dates before c is dated c, cause `policy_change`; warnings among it are not said. From c on the new
+//!   policy rules: facts dated c are its own, and what the old one dates c or later falls away. A clock that the
+//!   new one does not have is cancelled at c (ended where it is in breach). One that was cancelled, met or resolved
+//!   before c runs again if it would under the new policy; one whose window is over does not. A breach already
+//!   dated stands with the deadline that was breached, and no clock breaches twice. A waiver stays with the clock
+//!   that the lead had when it came.
+//! - **T13. Versions.** Policies of one name with disjoint [`effective_from`, `effective_until`) are versions: a
+//!   clock is judged in all by the one valid when it started, one that started outside them by the next; a change
+//!   of version is no change of policy, a gap between two is a time without the policy. The files loaded are a
+//!   history as well: each is in force from the horizon at which a partition took it up, and open clocks change
+//!   over by T12, cause `policy_edit`. A file may carry `revision`; a partition never takes up a lower one.
+//!   Facts that were folded before a file came are not read again by it: clocks that run then go on under the
+//!   objective of their name, and attributes that no earlier file looked at count from the next fact on.
+//! - **T14. Stage re-entry**, that is a start after an earlier clock of the objective, starts a new clock (`reentry:
+//!   new`), or nothing (`first_only`), or one whose target is that of this start less the counted time of earlier
+//!   clocks (`cumulative`: breached at its start where nothing is left, and no clock once one has breached).
+//! - **T15. Touch frequency** while the lead is in the stages of `while`; without it, from creation or reopening to
+//!   the end. A touch is what `contacted` asks for, or `touch: {contacted: …}`, and counts in the order of F3.
+//!   Leaving ends the clock as T10 does, and each re-entry begins anew. `every: W` is a clock from entering or from
+//!   each touch to the next. `at_least: N, per: W` are windows (a, b] laid end to end from the entry, the first
+//!   with its start: met at the N-th touch, else breached at b; the one in which the stages are left, also
+//!   exactly at b, is not judged. `at_least: N, within: W` is one such window. `at_least: N, per: stage` is met at the
+//!   N-th touch, else breached on leaving, closing included; deletion and merge cancel. These breaches have no stop,
+//!   end or escalation after them. `by: [1h, 1bd]`: the n-th touch is due by the n-th step; the clocks start
+//!   together and are told apart by their step.
+//! - **T16. Unanswered inbound.** `start: {contacted: {direction: inbound}}`, `stop: contacted` starts at the oldest
+//!   unanswered contact; further ones change nothing, by T2.
+//! - **T17. Waiver.** `breach-waived` names an objective and, if it likes, the start of the clock; else it is the one
+//!   last started by then, whatever its outcome. The clock runs on silently. The breach is then `waived`; one waived
+//!   in advance, also at D itself, is counted as breached at D and said as `waived`. Both figures are kept. Once
+//!   the facts of a lead are folded, its latest 64 breaches can be waived.
+//! - **T18. Net outcome** of a clock: met, breached (open, resolved or ended), cancelled, waived, undecidable (H6) or
+//!   open. Owner, team and stage in an output are those at the transition's date.
+//! - **T19. Penalty:** once a breached clock, none when waived or retracted.
 //!
 //! # 4. Horizon: when a transition may be said
 //!
@@ -126,6 +181,9 @@
 //!   after it, makes its lead wait: nothing is said of that lead until T ≥ the instant of arrival, so that a
 //!   producer that flushes an hour of events at once raises no storm. The mark is kept with the lead; after a
 //!   restart, arrival is the end of the restore.
+//!   Warnings and escalations are not retracted.
+//! - **H9. Backfill.** Transitions dated before `speak_from` move state and totals and are not said; a clock breached
+//!   before it is silent to its end. It is fixed for a partition, in the changelog, at the first start.
 //! - **H10. Forgetting.** Judged facts older than T − `lateness_max`, and beyond `facts_max` a lead the oldest,
 //!   may be folded into what they decided. A closed lead leaves `retention.closed` after the horizon at which
 //!   its last fact was applied; one whose clocks are all breached, with nothing more to say, after
@@ -146,7 +204,8 @@
 //! - **C1. Hours** are local wall-clock intervals [open, close), several a day; `24:00` is allowed, close ≤
 //!   open runs past midnight, ranges of days wrap. Overlaps merge as instants, after C3.
 //! - **C2. Holidays** remove the local date from 00:00 to 24:00 and nothing else: the tail of a shift begun
-//!   the day before goes, the part after midnight of a shift begun on the holiday stays.
+//!   the day before goes, the part after midnight of a shift begun on the holiday stays. `{date, hours}`: the date is
+//!   a holiday and has these hours besides, which may run past midnight unless the next date is a holiday too.
 //! - **C3. Counted time** is physical time within open intervals: a day of 25 hours, open around the clock,
 //!   counts 25. A boundary in a gap of daylight saving moves forward by the gap; one that occurs twice means
 //!   its first occurrence. An interval that a gap turns inside out is empty; a local date that the zone skips
@@ -177,14 +236,6 @@
 //! then are `uncertain` and say where the record went, for the proof may be in it. A null value is
 //! `lead-deleted` for its key. An input topic that is compacted is refused: compaction removes answers. So is a
 //! policy file with errors, each with its file, line and column.
-//!
-//! # Not in this version
-//!
-//! The numbers that are missing are taken: warnings (T7), escalations (T8), pauses (T9), the change of a policy
-//! while clocks run (T12: here a clock is judged by the policy that covers the lead at its start) and its
-//! versions (T13), re-entry other than a new clock (T14), touch frequency (T15), the oldest unanswered contact
-//! (T16, which follows from T2 already), waivers (T17), penalties (T19), silent backfill (H9). Of the rules
-//! above: holidays with hours of their own (C2). What policies and settings ask for of these is refused by name.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 

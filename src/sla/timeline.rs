@@ -5,7 +5,7 @@
 //! lead's timeline is a course moved over all its facts; facts that can no longer change anything are folded
 //! by keeping the course and dropping them.
 //!
-//! The clocks of a lead are those of one policy, kept as if it had always covered the lead: its [`Track`].
+//! The clocks of a lead are those of one policy, kept as if it had always covered the lead: its track.
 //! When another policy comes into force, that one's track is derived from the same facts, and takes up the
 //! clocks that run. So no rule but T12 knows that policies change.
 
