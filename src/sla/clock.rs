@@ -546,6 +546,16 @@ impl Clock {
         }
     }
 
+    /// The same without what no output tells of its facts.
+    #[must_use]
+    pub fn slim(mut self) -> Clock {
+        self.start_fact.slim();
+        if let Some(fact) = self.end.as_mut().and_then(|end| end.fact.as_mut()) {
+            fact.slim();
+        }
+        self
+    }
+
     /// About how many bytes of memory it takes beside itself.
     pub fn bytes(&self) -> usize {
         let taken = self.taken.as_ref().map_or(0, |taken| {

@@ -262,9 +262,8 @@ impl Engine {
         for _ in 0..budget {
             let Some(slot) = self.store.next_unplanned() else { return false };
             let timeline = self.timeline(slot);
-            let (rules, decided) = (Arc::clone(&self.rules), self.store.lead(slot).decided.clone());
-            let steps = steps(&rules, &decided, &timeline, self.horizon.unwrap_or(Instant::MIN));
-            self.plan_lead(slot, &timeline, &steps, effects);
+            let look = self.look(slot, &timeline, None);
+            self.plan_lead(slot, &timeline, look, effects);
             self.fold_settled(slot, timeline);
         }
         self.store.has_unplanned()
@@ -332,32 +331,39 @@ impl Engine {
     /// Speaks what is due of one lead, then plans what comes next.
     fn judge(&mut self, slot: u32, horizon: Instant, effects: &mut Effects) {
         let timeline = self.timeline(slot);
-        let (rules, decided) = (Arc::clone(&self.rules), self.store.lead(slot).decided.clone());
-        let steps = steps(&rules, &decided, &timeline, horizon);
         let is_waiting = self.store.lead(slot).wait_until.is_some_and(|until| horizon < until);
+        let mut look = self.look(slot, &timeline, (!is_waiting).then_some(horizon));
         if !is_waiting {
-            self.speak(slot, &timeline, &steps, horizon, effects);
-            if self.is_past_retention(slot, &timeline, &steps, horizon) {
+            self.speak(slot, &timeline, &mut look, effects);
+            let has_more = look.planned.is_some() || timeline.course.next_window().is_some();
+            if !has_more && self.leaves_at(slot, &timeline).is_some_and(|leaves_at| leaves_at <= horizon) {
                 return self.forget(slot, &timeline, effects);
             }
         }
-        self.plan_lead(slot, &timeline, &steps, effects);
+        self.plan_lead(slot, &timeline, look, effects);
         self.fold_settled(slot, timeline);
     }
 
-    /// Makes what was spoken of a lead equal to its timeline up to the horizon. Rule H8.
-    fn speak(
-        &mut self,
-        slot: u32,
-        timeline: &Timeline,
-        steps: &[(Dated, &Clock)],
-        horizon: Instant,
-        effects: &mut Effects,
-    ) {
+    /// Looks at the steps of a lead, of which those dated at or before `speaks_until` are spoken now.
+    fn look(&self, slot: u32, timeline: &Timeline, speaks_until: Option<Instant>) -> Look {
         let lead = self.store.lead(slot);
-        let is_late_data = lead.wait_until.is_some();
-        let stale = stale(lead, steps, horizon);
-        let missing = missing(lead, steps, horizon);
+        let steps = steps(&self.rules, lead, timeline, self.horizon.unwrap_or(Instant::MIN));
+        let is_spoken = |date: Instant| speaks_until.is_some_and(|until| date <= until);
+        let is_told = |dated: &Dated, clock: &Clock| is_spoken(dated.date) || lead.is_told(clock, dated);
+        let untold =
+            steps.iter().filter(|(dated, clock)| !is_told(dated, clock)).map(|(dated, _)| dated.date);
+        let stale_later = stale(lead, &steps, Instant::MAX).into_iter().map(|place| lead.spoken[place].date);
+        let planned = untold.chain(stale_later.filter(|date| !is_spoken(*date))).min();
+        let open = open_clocks(timeline, &steps, is_told);
+        let stale = speaks_until.map_or_else(Vec::new, |until| stale(lead, &steps, until));
+        let missing = speaks_until.map_or_else(Vec::new, |until| missing(lead, &steps, until));
+        Look { stale, missing, planned, open }
+    }
+
+    /// Makes what was spoken of a lead equal to its timeline up to the horizon. Rule H8.
+    fn speak(&mut self, slot: u32, timeline: &Timeline, look: &mut Look, effects: &mut Effects) {
+        let is_late_data = self.store.lead(slot).wait_until.is_some();
+        let (stale, missing) = (std::mem::take(&mut look.stale), std::mem::take(&mut look.missing));
         if stale.is_empty() && missing.is_empty() && !is_late_data {
             return;
         }
@@ -385,15 +391,15 @@ impl Engine {
         lead_id: &Arc<str>,
         timeline: &Timeline,
         dated: Dated,
-        clock: &Clock,
+        clock: Box<Clock>,
         is_late_data: bool,
     ) -> Output {
-        let context = self.context_of(slot, clock, dated, timeline);
-        let is_silent = self.is_silent(clock, dated.date);
+        let context = self.context_of(slot, &clock, dated, timeline);
+        let is_silent = self.is_silent(&clock, dated.date);
         let Dated { date, step, level, cause } = dated;
         let lead = self.store.touch(slot);
-        let times_retracted = lead.stand(clock, &dated, is_silent);
-        let uncertain = uncertain(&lead.rejected, clock, dated, self.settings.grace_ms);
+        let times_retracted = lead.stand(&clock, &dated, is_silent);
+        let uncertain = uncertain(&lead.rejected, &clock, dated, self.settings.grace_ms);
         let (started_at, turn) = (clock.started_at, clock.turn);
         let objective = self.rules.policies.name(clock.name);
         let said = Said { lead_id, objective, started_at, turn, step, level, date, times_retracted };
@@ -410,7 +416,7 @@ impl Engine {
             turn,
             context,
             is_silent,
-            saying: Saying::Happened { clock: Box::new(clock.clone()), is_late_data, uncertain },
+            saying: Saying::Happened { clock, is_late_data, uncertain },
         }
     }
 
@@ -478,6 +484,7 @@ impl Engine {
             }
             !goes
         });
+        decided.shrink_to_fit();
         lead.decided = decided;
         if self.keeps_left {
             self.left.append(&mut left);
@@ -488,15 +495,9 @@ impl Engine {
     }
 
     /// Enters the lead's next due instant and notes which clocks run.
-    fn plan_lead(
-        &mut self,
-        slot: u32,
-        timeline: &Timeline,
-        steps: &[(Dated, &Clock)],
-        effects: &mut Effects,
-    ) {
+    fn plan_lead(&mut self, slot: u32, timeline: &Timeline, look: Look, effects: &mut Effects) {
         let lead = self.store.lead(slot);
-        let planned = next_step(lead, steps).into_iter().chain(timeline.course.next_window()).min();
+        let planned = look.planned.into_iter().chain(timeline.course.next_window()).min();
         let boundary = timeline.course.next_boundary(&self.rules);
         let due = match (planned, lead.wait_until) {
             (Some(planned), wait) => Some(wait.map_or(planned, |wait| planned.max(wait))),
@@ -504,7 +505,7 @@ impl Engine {
             (None, None) => self.leaves_at(slot, timeline),
         };
         let due = due.into_iter().chain(boundary).min();
-        let open = open_clocks(lead, timeline, steps);
+        let open = look.open;
         if !lead.was_restored {
             let is_new = |clock: &&OpenClock| !lead.open.iter().any(|known| known.is_same_as(clock));
             effects.started.extend(open.iter().filter(is_new).map(|clock| (clock.policy, clock.objective)));
@@ -527,18 +528,6 @@ impl Engine {
             self.settings.retention_idle_ms
         };
         Some(lead.touched_at.plus(retention_ms))
-    }
-
-    fn is_past_retention(
-        &self,
-        slot: u32,
-        timeline: &Timeline,
-        steps: &[(Dated, &Clock)],
-        horizon: Instant,
-    ) -> bool {
-        next_step(self.store.lead(slot), steps).is_none()
-            && timeline.course.next_window().is_none()
-            && self.leaves_at(slot, timeline).is_some_and(|leaves_at| leaves_at <= horizon)
     }
 
     fn forget(&mut self, slot: u32, timeline: &Timeline, effects: &mut Effects) {
@@ -593,7 +582,9 @@ impl Engine {
             let keys = ended.iter().chain(course.running()).map(Clock::key);
             !keys.into_iter().any(|key| key == known.key())
         });
-        lead.decided.extend(ended);
+        // What is kept needs no details, and the list no room to grow.
+        lead.decided.extend(ended.into_iter().map(Clock::slim));
+        lead.decided.shrink_to_fit();
         lead.facts.drain_first(count);
         lead.base = Some(Box::new(course));
         self.drop_settled(slot);
@@ -678,21 +669,33 @@ impl Lead {
     }
 }
 
+/// What there is to say of a lead, and what comes after that.
+struct Look {
+    /// The places of what was spoken and must be taken back.
+    stale: Vec<usize>,
+    /// What must be said, in the order of dates.
+    missing: Vec<(Dated, Box<Clock>)>,
+    /// The earliest date at which something must be said or taken back then.
+    planned: Option<Instant>,
+    /// The clocks that run then, and those that ended and were not told of.
+    open: Vec<OpenClock>,
+}
+
 /// The steps of all clocks, those planned after the horizon among them.
 fn steps<'a>(
     rules: &Rules,
-    decided: &'a [Clock],
+    lead: &'a Lead,
     timeline: &'a Timeline,
     horizon: Instant,
 ) -> Vec<(Dated, &'a Clock)> {
-    timeline.clocks(decided).flat_map(|clock| clock.steps(rules, horizon)).collect()
+    timeline.clocks(&lead.decided).flat_map(|clock| clock.steps(rules, horizon)).collect()
 }
 
 /// What the timeline has up to the horizon and was not told, in the order of dates.
-fn missing<'a>(lead: &Lead, steps: &[(Dated, &'a Clock)], horizon: Instant) -> Vec<(Dated, &'a Clock)> {
-    let is_missing =
-        |(dated, clock): &&(Dated, &'a Clock)| dated.date <= horizon && !lead.is_told(clock, dated);
-    let mut missing: Vec<_> = steps.iter().filter(is_missing).copied().collect();
+fn missing(lead: &Lead, steps: &[(Dated, &Clock)], horizon: Instant) -> Vec<(Dated, Box<Clock>)> {
+    let is_missing = |(dated, clock): &&(Dated, &Clock)| dated.date <= horizon && !lead.is_told(clock, dated);
+    let own = |(dated, clock): &(Dated, &Clock)| (*dated, Box::new((*clock).clone()));
+    let mut missing: Vec<_> = steps.iter().filter(is_missing).map(own).collect();
     missing.sort_by_key(|(dated, clock)| (dated.date, clock.key(), dated.step, dated.level));
     missing
 }
@@ -714,25 +717,21 @@ fn stale(lead: &Lead, steps: &[(Dated, &Clock)], horizon: Instant) -> Vec<usize>
     standing.filter(|(_, s)| keys.binary_search(&s.key()).is_err()).map(|(place, _)| place).collect()
 }
 
-/// The earliest date at which something must be said or taken back.
-fn next_step(lead: &Lead, steps: &[(Dated, &Clock)]) -> Option<Instant> {
-    let untold =
-        steps.iter().filter(|(dated, clock)| !lead.is_told(clock, dated)).map(|(dated, _)| dated.date);
-    let stale = stale(lead, steps, Instant::MAX).into_iter().map(|place| lead.spoken[place].date);
-    untold.chain(stale).min()
-}
-
 /// The clocks that run, and those that ended and were not told of.
-fn open_clocks(lead: &Lead, timeline: &Timeline, steps: &[(Dated, &Clock)]) -> Vec<OpenClock> {
+fn open_clocks(
+    timeline: &Timeline,
+    steps: &[(Dated, &Clock)],
+    is_told: impl Fn(&Dated, &Clock) -> bool,
+) -> Vec<OpenClock> {
     let of = |clock: &Clock| {
         let is_breach = |dated: &Dated| matches!(dated.step, Step::Breached | Step::Waived);
         let own = || steps.iter().filter(|(_, other)| other.key() == clock.key()).map(|(dated, _)| dated);
         let state = if clock.is_running() {
-            match own().any(|dated| is_breach(dated) && lead.is_told(clock, dated)) {
+            match own().any(|dated| is_breach(dated) && is_told(dated, clock)) {
                 true => OpenState::Overdue,
                 false => OpenState::OnTrack,
             }
-        } else if own().any(|dated| !lead.is_told(clock, dated)) {
+        } else if own().any(|dated| !is_told(dated, clock)) {
             OpenState::Ending
         } else {
             return None;

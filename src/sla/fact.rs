@@ -249,6 +249,18 @@ impl Fact {
         }
     }
 
+    /// Forgets its stage and its fields.
+    pub fn slim(&mut self) {
+        let mut reader = self.read();
+        let rest = reader.skip_identity().map_or(0, |()| reader.rest.len());
+        let kept = self.body.len() - rest;
+        if self.body.get(kept..) != Some(&[0]) {
+            let mut body = self.body[..kept].to_vec();
+            body.push(0);
+            self.body = body.into();
+        }
+    }
+
     /// The same fact, kept in this chunk.
     pub fn in_chunk(self, chunk: u32) -> Fact {
         Fact { chunk, ..self }

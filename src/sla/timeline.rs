@@ -403,13 +403,19 @@ impl Course {
     /// What is asked for once facts are folded: what the lead's clocks would be under every other policy, and
     /// which clock of each objective was the last.
     pub fn remember(&mut self, source: Source<'_>, ended: &[Clock]) {
-        for clock in ended.iter().chain(&self.track.running) {
+        // One that breached is kept itself; another hides the breaches before it from waivers that name no start.
+        let breached = |name: NameId| {
+            source.decided.iter().chain(ended).any(|clock| clock.name == name && clock.breach().is_some())
+        };
+        for clock in ended.iter().filter(|clock| clock.breach().is_none()) {
             match self.last_started.iter_mut().find(|(name, _)| *name == clock.name) {
                 Some((_, last)) => *last = clock.started_at.max(*last),
-                None => self.last_started.push((clock.name, clock.started_at)),
+                None if breached(clock.name) => self.last_started.push((clock.name, clock.started_at)),
+                None => {}
             }
         }
         self.remember_others(source, ended);
+        self.track.running.shrink_to_fit();
     }
 
     fn remember_others(&mut self, source: Source<'_>, ended: &[Clock]) {
