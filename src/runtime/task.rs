@@ -32,6 +32,8 @@ pub struct Task {
     history: History,
     /// Which of the files that were loaded was looked at last.
     looked_at: u64,
+    /// Which one waits to be taken up, and since when.
+    noticed: Option<(u64, Instant)>,
     decoder: Decoder,
     routing: Routing,
     horizon: Horizon,
@@ -146,6 +148,7 @@ impl Task {
             engine: start.engine,
             history: start.history,
             looked_at: 0,
+            noticed: None,
             routing: start.routing,
             horizon,
             committed: start.readings.clone(),
@@ -446,6 +449,7 @@ impl Task {
 
     /// Speaks what the horizon has reached, at most of `budget` leads, and says whether more is left.
     pub fn advance(&mut self, budget: usize, now: Instant) -> bool {
+        self.notice_policies(now);
         let Some(horizon) = self.horizon.known_until() else { return false };
         self.look_at_policies(horizon, now);
         let effects = &mut self.pending.effects;
@@ -459,13 +463,28 @@ impl Task {
         has_more
     }
 
-    /// Takes the policy file up that was loaded last, unless it is in force or an older one. Rule T13.
-    fn look_at_policies(&mut self, horizon: Instant, now: Instant) {
+    /// Notices that another policy file was loaded than the one in force.
+    fn notice_policies(&mut self, now: Instant) {
         let count = self.shared.policies.count();
-        if self.looked_at == count {
+        if self.looked_at == count || self.noticed.is_some_and(|(noticed, _)| noticed == count) {
             return;
         }
-        self.looked_at = count;
+        let is_same = self.history.next(&self.shared.policies.latest()) == Next::Same;
+        self.noticed = (!is_same).then_some((count, now));
+        if is_same {
+            self.looked_at = count;
+            self.shared.metrics.older_policies(self.partition, false);
+        }
+    }
+
+    /// Takes the policy file up that was loaded last, unless it is an older one. Rule T13.
+    ///
+    /// A horizon from before it was noticed may be old where nothing was planned, and would let the file judge
+    /// what happened before anybody had written it.
+    fn look_at_policies(&mut self, horizon: Instant, now: Instant) {
+        let grace_ms = self.shared.engine.grace_ms;
+        let Some((count, _)) = self.noticed.filter(|(_, at)| at.minus(grace_ms) <= horizon) else { return };
+        (self.looked_at, self.noticed) = (count, None);
         let loaded = self.shared.policies.latest();
         let next = self.history.next(&loaded);
         self.shared.metrics.older_policies(self.partition, next == Next::Older);
@@ -513,7 +532,10 @@ impl Task {
         if now < self.probe_after {
             return false;
         }
-        let is_planned = self.engine.next_due().is_some_and(|due| self.horizon.wants_probe(now, due));
+        let grace_ms = self.shared.engine.grace_ms;
+        let awaited = self.noticed.map(|(_, at)| at.minus(grace_ms));
+        let planned = self.engine.next_due().into_iter().chain(awaited).min();
+        let is_planned = planned.is_some_and(|due| self.horizon.wants_probe(now, due));
         is_planned || (self.probe_after.plus(PROBE_IDLE_MS) <= now && !self.horizon.is_awaiting())
     }
 
@@ -690,7 +712,7 @@ impl Task {
         if self.history.abort() {
             self.publish_nothing();
             self.engine.take_back(self.history.rules());
-            self.looked_at = 0;
+            (self.looked_at, self.noticed) = (0, None);
         }
     }
 
@@ -702,6 +724,7 @@ impl Task {
         self.pending.since = self.pending.since.map(|since| since.min(now));
         self.doubted_since.fill(None);
         self.stalled_since = None;
+        self.noticed = None;
         self.wants_commit = true;
     }
 

@@ -1,6 +1,6 @@
 //! A running service: its workers, its HTTP listener, and how it ends.
 
-mod reload;
+pub mod reload;
 
 use std::future::Future;
 use std::net::SocketAddr;

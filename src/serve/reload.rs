@@ -57,6 +57,12 @@ pub async fn watch(shared: Arc<Shared>, loaded: Arc<PolicyFile>) {
     }
 }
 
+/// From now on SIGHUP does not end the process, also where it is not ready to read its policies again.
+pub fn heed_hang_up() {
+    // Where no handler can be set, the process ends as it would have without one.
+    let _ = signal(SignalKind::hangup());
+}
+
 impl Watch {
     /// These files are loaded.
     pub fn new(shared: Arc<Shared>, loaded: &PolicyFile) -> Watch {

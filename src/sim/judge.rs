@@ -191,8 +191,8 @@ pub fn judge(cluster: &Cluster, expected: Expected, speak_from: Instant) -> Resu
         };
     }
     applied_once(cluster)?;
-    if expected == Expected::NoRetraction && retracted > 0 {
-        return Err(format!("{retracted} retractions, and every record was in time"));
+    if expected == Expected::NoRetraction && !retracted.is_empty() {
+        return Err(format!("{retracted:?} was taken back, and every record was in time"));
     }
     let may_differ =
         |claim: &&Claim| expected == Expected::Truth && is_told_once(claim, found.contains(*claim));
@@ -312,8 +312,8 @@ fn claim(value: &[u8]) -> Result<Claim, String> {
     Ok((text(&data["clock"]["id"]), text(&data["transition"]), text(&event["time"])))
 }
 
-/// The transitions that stand for a reader of the output topics, each id being there once.
-fn standing(cluster: &Cluster) -> Result<(BTreeSet<Claim>, usize), String> {
+/// The transitions that stand for a reader of the output topics, each id being there once, and those taken back.
+fn standing(cluster: &Cluster) -> Result<(BTreeSet<Claim>, Vec<Claim>), String> {
     let mut by_id = BTreeMap::new();
     let mut retracted = Vec::new();
     for topic in [TopicName::Breaches, TopicName::Warnings, TopicName::Outcomes] {
@@ -329,13 +329,15 @@ fn standing(cluster: &Cluster) -> Result<(BTreeSet<Claim>, usize), String> {
             }
         }
     }
+    let mut taken_back = Vec::new();
     for id in &retracted {
-        if by_id.remove(id).is_none() {
-            return Err(format!("`{id}` was retracted and never said"));
+        match by_id.remove(id) {
+            Some(claim) => taken_back.push(claim),
+            None => return Err(format!("`{id}` was retracted and never said")),
         }
     }
     let claims = by_id.into_values().filter(|(_, transition, _)| transition != "retracted").collect();
-    Ok((claims, retracted.len()))
+    Ok((claims, taken_back))
 }
 
 /// Each record that was applied and cannot be used is in the dead-letter topic once.

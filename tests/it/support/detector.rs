@@ -254,6 +254,11 @@ impl Detector {
         self.wait_until_ended()
     }
 
+    /// Asks it to read its policies again.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
     /// Stops it where it is.
     pub fn freeze(&self) {
         self.signal("STOP");
