@@ -648,7 +648,7 @@ impl Task {
         for gap in self.pending.gaps.iter().filter(|_| holds(Safeguard::GapRecord)) {
             send(&changelog::gap_key(gap), Some(&changelog::gap_value(gap)?))?;
         }
-        for (number, edition) in self.history.unwritten() {
+        for (number, edition) in self.history.unwritten().filter(|_| holds(Safeguard::EditionRecord)) {
             send(&changelog::edition_key(number), Some(&changelog::edition_value(edition)?))?;
         }
         let progress = changelog::progress_value(&self.progress(nonce))?;

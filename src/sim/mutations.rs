@@ -68,6 +68,7 @@ fn mixes(safeguard: Safeguard) -> &'static [Mix] {
         | Safeguard::TopicId
         | Safeguard::PositionInLog
         | Safeguard::RefusedPosition => &[Mix::Losses],
+        Safeguard::EditionRecord => &[Mix::Edits],
         Safeguard::ErrorIsNoAnswer => &[Mix::InTime],
         Safeguard::LeaderEpoch | Safeguard::SecondOpinion | Safeguard::SameEpochAfterwards => &[Mix::Leaders],
         Safeguard::PartitionCount => &[Mix::Growth],
