@@ -281,7 +281,8 @@ impl Engine {
             let Some(slot) = self.store.next_unplanned() else { return false };
             let timeline = self.timeline(slot);
             let (rules, decided) = (Arc::clone(&self.rules), self.store.lead(slot).decided.clone());
-            let steps = steps(&rules, &decided, &timeline, self.horizon.unwrap_or(Instant::MIN));
+            let until = self.spoken_until_of(slot).max(self.horizon).unwrap_or(Instant::MIN);
+            let steps = steps(&rules, &decided, &timeline, until);
             self.plan_lead(slot, &timeline, &steps, effects);
             self.fold_settled(slot, timeline);
         }
@@ -358,7 +359,8 @@ impl Engine {
     fn judge(&mut self, slot: u32, horizon: Instant, effects: &mut Effects) {
         let timeline = self.timeline(slot);
         let (rules, decided) = (Arc::clone(&self.rules), self.store.lead(slot).decided.clone());
-        let steps = steps(&rules, &decided, &timeline, horizon);
+        let until = self.spoken_until_of(slot).map_or(horizon, |spoken| spoken.max(horizon));
+        let steps = steps(&rules, &decided, &timeline, until);
         let is_waiting = self.store.lead(slot).wait_until.is_some_and(|until| horizon < until);
         if !is_waiting {
             self.speak(slot, &timeline, &steps, horizon, effects);
@@ -544,6 +546,12 @@ impl Engine {
         self.store.note_open(slot, open);
         self.store.note_bytes(slot);
         self.store.agenda.set(slot, due);
+    }
+
+    /// The latest date that was spoken of a lead: where a predecessor's clock was ahead, what comes next lies
+    /// beyond it and not only beyond the horizon.
+    fn spoken_until_of(&self, slot: u32) -> Option<Instant> {
+        self.store.lead(slot).spoken.iter().map(|spoken| spoken.date).max()
     }
 
     /// When a lead with nothing more to say leaves. Rule H10.
