@@ -1,7 +1,7 @@
 //! The real worker on the model: its rules, its leads, and how it is started.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::{ChaCha8Rng, ChaCha12Rng};
@@ -14,13 +14,14 @@ use super::scenario::{Process, Scenario, Setup};
 use super::seeds;
 use crate::config::{PolicyFile, read_policies};
 use crate::metrics::Metrics;
-use crate::runtime::history::Shelf;
+use crate::runtime::history::{History, Shelf};
 use crate::runtime::port::Error;
 use crate::runtime::shared::{Board, Health, InputTopic, Shared, StateBytes};
 use crate::runtime::worker::Worker;
 use crate::sla::engine;
 use crate::sla::instant::Instant;
 use crate::sla::rules::Rules;
+use crate::wire::changelog::EditionRecord;
 use crate::wire::decode;
 use crate::wire::encode::Encoder;
 use crate::wire::routing::Partitioner;
@@ -112,7 +113,7 @@ const PROMISES: [&str; 3] = [
 ];
 
 /// How often the policies can be written anew.
-pub const EDITIONS: usize = PROMISES.len();
+const EDITIONS: usize = PROMISES.len();
 
 /// A worker, and what was seen of it so far.
 pub struct Detector {
@@ -140,10 +141,23 @@ impl Process for Detector {
 
 /// The policies as they were written for the n-th time, from 0.
 fn policy_file(edition: usize) -> Arc<PolicyFile> {
-    let promises = PROMISES[edition.min(EDITIONS - 1)];
+    static FILES: OnceLock<Vec<Arc<PolicyFile>>> = OnceLock::new();
+    let files = FILES.get_or_init(|| (0..EDITIONS).map(read_edition).collect());
+    Arc::clone(&files[edition.min(EDITIONS - 1)])
+}
+
+fn read_edition(edition: usize) -> Arc<PolicyFile> {
+    let promises = PROMISES[edition];
     let text = format!("revision: {edition}\n{OBJECTIVES}{promises}");
     let policies = read_policies("policies.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
     Arc::new(PolicyFile { path: "policies.yaml".into(), text, files: BTreeMap::new(), policies })
+}
+
+/// The rules that these files make; each is read once for all histories.
+pub fn rules_of(editions: Vec<EditionRecord>) -> Result<Arc<Rules>, String> {
+    static SHELF: OnceLock<Shelf> = OnceLock::new();
+    let shelf = SHELF.get_or_init(|| Shelf::new(policy_file(0)));
+    History::restore(editions, shelf).map(|history| history.rules())
 }
 
 /// The rules of a history in which nobody writes the policies anew.

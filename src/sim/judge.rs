@@ -11,10 +11,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::cluster::{BEGINNING, Cluster, TopicName};
-use super::detector::{SPAN_MS, WEEK_MS, engine_settings, rules};
+use super::detector::{SPAN_MS, WEEK_MS, engine_settings, rules, rules_of};
 use super::log::Entry;
 use super::port::SimPort;
-use crate::runtime::history::rules_of;
 use crate::runtime::port::{Partition, Record, Topic};
 use crate::runtime::task::Task;
 use crate::runtime::worker::Worker;
@@ -135,7 +134,7 @@ struct Restored {
 
 impl Restored {
     fn rules(&self) -> Result<Arc<Rules>, String> {
-        if self.editions.is_empty() { Ok(rules()) } else { rules_of(&self.editions).map(Arc::new) }
+        if self.editions.is_empty() { Ok(rules()) } else { rules_of(self.editions.clone()) }
     }
 }
 
