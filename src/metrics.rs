@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::runtime::trouble::Kind as Trouble;
 use crate::sla::clock::Step;
 use crate::sla::instant::Instant;
-use crate::sla::policy::{Policies, Target};
+use crate::sla::policy::{Penalty, Policies, Target};
 use crate::wire::decode::Reason;
 
 /// Every metric of one process; a copy counts into the same.
@@ -32,6 +32,9 @@ struct Promises {
     policy_info: IntGaugeVec,
     target_seconds: GaugeVec,
     goal_ratio: GaugeVec,
+    reloads: IntCounterVec,
+    reload_failed: IntGauge,
+    kept_older: IntGaugeVec,
 }
 
 /// What came in.
@@ -51,6 +54,9 @@ struct Clocks {
     clocks_started: IntCounterVec,
     clocks_closed: IntCounterVec,
     breaches: IntCounterVec,
+    warnings: IntCounterVec,
+    penalties: CounterVec,
+    penalties_cancelled: CounterVec,
     open_clocks: IntGaugeVec,
     response_seconds: HistogramVec,
     detection_delay_seconds: HistogramVec,
@@ -115,6 +121,9 @@ const DELAY_SECONDS: [f64; 15] =
 const LIVE: &str = "live";
 const LATE_DATA: &str = "late_data";
 
+/// The states of running clocks, in the order in which they are counted.
+const STATES: [&str; 4] = ["on_track", "at_risk", "overdue", "paused"];
+
 const CLOCK: &[&str] = &["policy", "objective"];
 
 impl Metrics {
@@ -130,14 +139,15 @@ impl Metrics {
             workers: Workers::new(&make)?,
             registry,
         };
-        metrics.prepare(policies, topics);
+        metrics.prepare(topics);
+        metrics.promise(policies);
         #[cfg(target_os = "linux")]
         metrics.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
     }
 
     /// Sets what is constant, and makes what can be counted start at zero.
-    fn prepare(&self, policies: &Policies, topics: &[String]) {
+    fn prepare(&self, topics: &[String]) {
         let revision = option_env!("OVERDUE_REVISION").unwrap_or("unknown");
         self.promises.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
         for topic in topics {
@@ -161,6 +171,7 @@ impl Metrics {
             (&self.workers.transactions, ["committed", "aborted"].as_slice()),
             (&self.workers.rebalances, &["assigned", "revoked", "lost"]),
             (&self.partitions.probes, &["answered", "unanswered", "refused", "unconfirmed", "deposed"]),
+            (&self.promises.reloads, &["loaded", "unchanged", "failed"]),
         ] {
             values.iter().for_each(|value| drop(counter.with_label_values(&[value])));
         }
@@ -171,6 +182,13 @@ impl Metrics {
         for mode in [LIVE, LATE_DATA] {
             self.clocks.detection_delay_seconds.with_label_values(&[mode]);
         }
+    }
+
+    /// These policies are the ones loaded last; what can be counted of them is there from now on.
+    pub fn promise(&self, policies: &Policies) {
+        self.promises.policy_info.reset();
+        self.promises.target_seconds.reset();
+        self.promises.goal_ratio.reset();
         for policy in &policies.policies {
             for objective in &policy.objectives {
                 let name = policies.name(objective.name);
@@ -187,13 +205,19 @@ impl Metrics {
                 if let Some(goal) = policy.attainment_goal {
                     self.promises.goal_ratio.with_label_values(&labels).set(goal);
                 }
-                self.clocks_running(labels[0], name, [0, 0]);
+                self.clocks_running(labels[0], name, [0; 4]);
                 self.clocks.clocks_started.with_label_values(&labels);
                 self.clocks.response_seconds.with_label_values(&labels);
-                for outcome in ["met", "breached", "cancelled"] {
+                self.clocks.warnings.with_label_values(&labels);
+                if let Some(penalty) = &objective.penalty {
+                    let labels = [labels[0], name, &penalty.currency];
+                    self.clocks.penalties.with_label_values(&labels);
+                    self.clocks.penalties_cancelled.with_label_values(&labels);
+                }
+                for outcome in ["met", "breached", "cancelled", "waived"] {
                     self.clocks.clocks_closed.with_label_values(&[labels[0], name, outcome]);
                 }
-                for transition in ["breached", "resolved", "ended", "retracted"] {
+                for transition in ["breached", "escalated", "resolved", "ended", "waived", "retracted"] {
                     self.clocks.breaches.with_label_values(&[labels[0], name, severity, transition]);
                 }
             }
@@ -242,11 +266,40 @@ impl Metrics {
         self.clocks.clocks_started.with_label_values(&[policy, objective]).inc();
     }
 
-    /// A clock got its outcome.
+    /// A clock got its outcome. One that is waived is counted beside its breach. Rule T17.
     pub fn clock_closed(&self, policy: &str, objective: &str, step: Step) {
-        if matches!(step, Step::Met | Step::Breached | Step::Cancelled | Step::Undecidable) {
+        if matches!(step, Step::Met | Step::Breached | Step::Cancelled | Step::Undecidable | Step::Waived) {
             self.clocks.clocks_closed.with_label_values(&[policy, objective, step.as_str()]).inc();
         }
+    }
+
+    /// A warning was written.
+    pub fn warned(&self, policy: &str, objective: &str) {
+        self.clocks.warnings.with_label_values(&[policy, objective]).inc();
+    }
+
+    /// A breach costs so much, or it does again. Rule T19.
+    pub fn penalty_due(&self, policy: &str, objective: &str, penalty: &Penalty) {
+        let amount = f64::try_from(penalty.amount).unwrap_or_default();
+        self.clocks.penalties.with_label_values(&[policy, objective, &penalty.currency]).inc_by(amount);
+    }
+
+    /// A breach that was counted costs nothing after all. Rule T19.
+    pub fn penalty_cancelled(&self, policy: &str, objective: &str, penalty: &Penalty) {
+        let amount = f64::try_from(penalty.amount).unwrap_or_default();
+        let labels = [policy, objective, &penalty.currency];
+        self.clocks.penalties_cancelled.with_label_values(&labels).inc_by(amount);
+    }
+
+    /// The policy file was read again: it is `loaded`, `unchanged` or `failed`.
+    pub fn reloaded(&self, result: &str) {
+        self.promises.reloads.with_label_values(&[result]).inc();
+        self.promises.reload_failed.set(i64::from(result == "failed"));
+    }
+
+    /// Whether a partition keeps its policies because the file that was loaded is an older one. Rule T13.
+    pub fn older_policies(&self, partition: i32, is_kept: bool) {
+        self.promises.kept_older.with_label_values(&[&partition.to_string()]).set(i64::from(is_kept));
     }
 
     /// A record was written to the breach topic.
@@ -271,10 +324,11 @@ impl Metrics {
             .observe(delay_ms.max(0) as f64 / 1000.0);
     }
 
-    /// So many more or fewer clocks of an objective run on track, and overdue.
-    pub fn clocks_running(&self, policy: &str, objective: &str, [on_track, overdue]: [i64; 2]) {
-        self.clocks.open_clocks.with_label_values(&[policy, objective, "on_track"]).add(on_track);
-        self.clocks.open_clocks.with_label_values(&[policy, objective, "overdue"]).add(overdue);
+    /// So many more or fewer clocks of an objective run on track, at risk, overdue, and are paused.
+    pub fn clocks_running(&self, policy: &str, objective: &str, more: [i64; 4]) {
+        for (state, more) in STATES.iter().zip(more) {
+            self.clocks.open_clocks.with_label_values(&[policy, objective, state]).add(more);
+        }
     }
 
     /// How far a partition is.
@@ -304,6 +358,7 @@ impl Metrics {
         let _ = self.partitions.leads.remove_label_values(&[&label]);
         let _ = self.partitions.stopped_partitions.remove_label_values(&[&label]);
         let _ = self.partitions.state_bytes.remove_label_values(&[&label]);
+        let _ = self.promises.kept_older.remove_label_values(&[&label]);
     }
 
     /// A partition was given up for a permanent error.
@@ -428,6 +483,20 @@ impl Promises {
                 "Share of clocks that should be met.",
                 CLOCK,
             )?,
+            reloads: make.counters(
+                "policy_reloads_total",
+                "Times that the policy file was read again, by what came of it.",
+                &["result"],
+            )?,
+            reload_failed: make.add(IntGauge::with_opts(opts(
+                "policy_reload_failed",
+                "1 while the policy file cannot be used as it is and the one before stays in force.",
+            ))?)?,
+            kept_older: make.gauges(
+                "policy_older",
+                "1 while a partition keeps its policies because the revision of the loaded file is lower.",
+                &["partition"],
+            )?,
         })
     }
 }
@@ -473,9 +542,12 @@ impl Clocks {
     fn new(make: &Make<'_>, policies: &Policies) -> Result<Clocks, prometheus::Error> {
         Ok(Clocks {
             clocks_started: make.counters("clocks_started_total", "Clocks started.", CLOCK)?,
-            clocks_closed: make.counters("clocks_closed_total", "Clocks that got their one outcome; a breach counts when the deadline passes, not when someone answers at last.", &["policy", "objective", "outcome"])?,
+            clocks_closed: make.counters("clocks_closed_total", "Clocks that got their outcome; a breach counts when the deadline passes, not when someone answers at last. One that is waived counts as waived and as breached.", &["policy", "objective", "outcome"])?,
             breaches: make.counters("breaches_total", "Records written to the breach topic.", &["policy", "objective", "severity", "transition"])?,
-            open_clocks: make.gauges("open_clocks", "Clocks running now; the states do not overlap.", &["policy", "objective", "state"])?,
+            warnings: make.counters("warnings_total", "Records written to the topic of warnings.", CLOCK)?,
+            penalties: make.sums("penalties_total", "Penalties of breaches, in units of the currency.", &["policy", "objective", "currency"])?,
+            penalties_cancelled: make.sums("penalties_cancelled_total", "Penalties counted before whose breach was waived or retracted; what is due is penalties_total less this.", &["policy", "objective", "currency"])?,
+            open_clocks: make.gauges("open_clocks", "Clocks running now; the states do not overlap. A pause whose end is known does not make one paused.", &["policy", "objective", "state"])?,
             response_seconds: make.histograms("response_duration_seconds", "Time a clock took to be met, early or late, on its own calendar.", response_buckets(policies), CLOCK)?,
             detection_delay_seconds: make.histograms("detection_delay_seconds", "From the end of grace after a deadline to the commit of its breach; late_data where the events themselves came late.", DELAY_SECONDS.to_vec(), &["mode"])?,
         })
@@ -594,6 +666,11 @@ impl Make<'_> {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(opts(name, help), labels)?)
+    }
+
+    /// Counters that are no whole numbers.
+    fn sums(&self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, prometheus::Error> {
+        self.add(CounterVec::new(opts(name, help), labels)?)
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {

@@ -28,6 +28,8 @@ pub enum Safeguard {
     FenceOfOnesName,
     /// A gap goes with the offsets that skip it. Exactly once, rule 4, and rule H6.
     GapRecord,
+    /// A policy file that is taken up goes with what it judges. Exactly once, rule 14, and rule T13.
+    EditionRecord,
     /// A probe counts once its end has been reached. Rule H2.
     ProbeReached,
     /// The clock is read before the question is sent. Rule H2.
@@ -74,7 +76,7 @@ pub enum Safeguard {
 
 impl Safeguard {
     /// All of them.
-    pub const ALL: [Safeguard; 32] = [
+    pub const ALL: [Safeguard; 33] = [
         Safeguard::OffsetsInEveryTransaction,
         Safeguard::StableOffsetFirst,
         Safeguard::ChangelogToItsEnd,
@@ -86,6 +88,7 @@ impl Safeguard {
         Safeguard::UndoLogWhileUnknown,
         Safeguard::FenceOfOnesName,
         Safeguard::GapRecord,
+        Safeguard::EditionRecord,
         Safeguard::ProbeReached,
         Safeguard::ClockBeforeQuestion,
         Safeguard::MinimumOverInputs,

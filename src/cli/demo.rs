@@ -52,7 +52,7 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
 /// Runs until it is asked to end.
 pub fn run(args: &Args) -> Result<(), Failure> {
     start_log(&args.log, None)?;
-    let topics = [TOPIC, BREACHES, "overdue.changelog", "overdue.dead-letter"];
+    let topics = [TOPIC, BREACHES, "overdue.warnings", "overdue.changelog", "overdue.dead-letter"];
     let broker =
         MockBroker::start(PARTITIONS, &topics).map_err(|error| Failure::Failed(error.to_string()))?;
     let folder = Folder::new(&policies(args.speed))?;
@@ -184,7 +184,7 @@ fn watch(
                 }
             }
             let (upcoming, created) = (shared.board.upcoming(), leads.load(Ordering::Relaxed));
-            let drawn = screen.draw(&shared.rules.policies, &upcoming, created, serve::wall_clock());
+            let drawn = screen.draw(&upcoming, created, serve::wall_clock());
             drawn.map_err(screen_failed)?;
         }
         Ok(screen.breached())

@@ -74,6 +74,7 @@ async fn service(config: &Config) -> Result<(), serve::Failure> {
         http = %listens,
         "starting"
     );
+    serve::reload::heed_hang_up();
     let voice = serve::Voice::new(config)?;
     let pages = serve::Pages::open(listener, config, &voice);
     let end = serve::asked_to_end();

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use crate::runtime::shared::Upcoming;
 use crate::sla::instant::Instant;
-use crate::sla::policy::Policies;
 
 /// Most rows of each table.
 pub const ROWS_MAX: usize = 12;
@@ -93,18 +92,12 @@ impl Screen {
     }
 
     /// Draws everything anew.
-    pub fn draw(
-        &mut self,
-        policies: &Policies,
-        upcoming: &[Upcoming],
-        leads: u64,
-        now: Instant,
-    ) -> io::Result<()> {
+    pub fn draw(&mut self, upcoming: &[Upcoming], leads: u64, now: Instant) -> io::Result<()> {
         if !self.term.is_term() {
             return Ok(());
         }
         let breached = self.breached_table();
-        let upcoming = upcoming_table(policies, upcoming, now, self.rows);
+        let upcoming = upcoming_table(upcoming, now, self.rows);
         let text = format!(
             "{leads} leads so far, {} promises broken\n\nJUST BROKEN, as read back from the breach topic\n{breached}\n\n\
              ABOUT TO BREAK, unless somebody calls\n{upcoming}\n",
@@ -138,18 +131,16 @@ impl Screen {
     }
 }
 
-fn upcoming_table(policies: &Policies, upcoming: &[Upcoming], now: Instant, rows: usize) -> Table {
+fn upcoming_table(upcoming: &[Upcoming], now: Instant, rows: usize) -> Table {
     let mut table = table(&["due in", "lead", "promise", "owner", "stage"]);
     let ahead = upcoming.iter().filter(|clock| now <= clock.due_at).take(rows);
     let mut count = 0;
     for clock in ahead {
         count += 1;
-        let policy = &policies.policies[usize::from(clock.policy)];
-        let objective = policies.name(policy.objectives[usize::from(clock.objective)].name);
         table.add_row([
             format!("{:.1} s", clock.due_at.since(now) as f64 / 1000.0),
             clock.lead_id.to_string(),
-            format!("{} / {objective}", policy.name),
+            format!("{} / {}", clock.policy, clock.objective),
             clock.context.owner.as_deref().unwrap_or_default().to_owned(),
             clock.context.stage.as_deref().unwrap_or_default().to_owned(),
         ]);

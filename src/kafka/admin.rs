@@ -111,7 +111,7 @@ fn wanted(settings: &KafkaSettings, partitions: i32) -> Vec<Wanted> {
         partitions,
         config: config.to_vec(),
     };
-    let mut all = vec![topic(&settings.breaches, &[])];
+    let mut all = vec![topic(&settings.breaches, &[]), topic(&settings.warnings, &[])];
     all.extend(settings.outcomes.iter().map(|name| topic(name, &[])));
     all.push(topic(&settings.dead_letter, std::slice::from_ref(&large)));
     all.push(topic(

@@ -221,6 +221,7 @@ mod tests {
                 .collect::<BTreeMap<_, _>>(),
             input_topics: vec!["leads".into()],
             breaches: "breaches".into(),
+            warnings: String::new(),
             outcomes: None,
             dead_letter: "dead".into(),
             changelog: "changelog".into(),

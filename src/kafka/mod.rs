@@ -72,6 +72,8 @@ pub struct KafkaSettings {
     pub input_topics: Vec<String>,
     /// Where breaches go.
     pub breaches: String,
+    /// Where warnings go.
+    pub warnings: String,
     /// Where met and cancelled clocks go, if anywhere.
     pub outcomes: Option<String>,
     /// Where records go that cannot be used.
@@ -105,6 +107,7 @@ impl std::fmt::Debug for KafkaSettings {
             .field("properties", &self.properties.keys())
             .field("input_topics", &self.input_topics)
             .field("breaches", &self.breaches)
+            .field("warnings", &self.warnings)
             .field("outcomes", &self.outcomes)
             .field("dead_letter", &self.dead_letter)
             .field("changelog", &self.changelog)

@@ -159,6 +159,7 @@ pub struct Producer {
 /// The names of the topics that are written to.
 struct Topics {
     breaches: String,
+    warnings: String,
     outcomes: Option<String>,
     dead_letter: String,
     changelog: String,
@@ -172,6 +173,7 @@ impl Producer {
             trouble: Arc::clone(trouble),
             topics: Topics {
                 breaches: settings.breaches.clone(),
+                warnings: settings.warnings.clone(),
                 outcomes: settings.outcomes.clone(),
                 dead_letter: settings.dead_letter.clone(),
                 changelog: settings.changelog.clone(),
@@ -272,6 +274,7 @@ impl Producer {
     fn destination(&self, target: Target) -> Result<(&str, Option<i32>), Error> {
         match target {
             Target::Breaches => Ok((&self.topics.breaches, None)),
+            Target::Warnings => Ok((&self.topics.warnings, None)),
             Target::DeadLetter => Ok((&self.topics.dead_letter, None)),
             Target::Changelog(partition) => Ok((&self.topics.changelog, Some(partition))),
             Target::Outcomes => match &self.topics.outcomes {

@@ -2,7 +2,8 @@
 //!
 //! A worker has a consumer in the group, a transactional producer, and the state of the partitions that the
 //! group gave it. More workers in a process and more processes are the same thing to the group. Read
-//! [`worker`] (one turn of the loop), [`task`] (one partition number), [`restore`] (taking one over).
+//! [`worker`] (one turn of the loop), [`task`] (one partition number), [`restore`] (taking one over),
+//! [`history`] (the policy files that a partition has taken up).
 //!
 //! # Exactly once
 //!
@@ -38,8 +39,12 @@
 //! 12. The number of input partitions is part of the progress; another number is refused, for leads have moved.
 //! 13. Of a lead, a head is written and its full chunks of at most 64 facts that changed: one with a long history
 //!     does not write all of it again with each event.
+//! 14. The policy files that a partition took up are in its changelog with their text, each written with the
+//!     transaction that took it up; an abort gives the file before back its force.
 
+pub mod history;
 pub mod port;
+pub mod report;
 pub mod restore;
 pub mod service;
 pub mod shared;

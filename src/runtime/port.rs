@@ -164,6 +164,8 @@ pub struct Bounds {
 pub enum Target {
     /// The breach topic.
     Breaches,
+    /// The topic of warnings.
+    Warnings,
     /// The topic of met and cancelled clocks.
     Outcomes,
     /// The dead-letter topic.

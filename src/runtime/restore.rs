@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::history::History;
 use super::port::{Bounds, Committed, Error, Partition, Port, Position};
 use super::shared::{InputTopic, Shared};
 use super::task::{DOUBT_MS, Reading, Start, Task, losses};
 use crate::safeguard::{Safeguard, holds};
 use crate::sla::engine::Engine;
 use crate::sla::instant::Instant;
-use crate::wire::changelog::{Input, Progress, Reader};
+use crate::sla::rules::Rules;
+use crate::wire::changelog::{Input, Progress, Reader, Unreadable};
 use crate::wire::routing::{Partitioner, Routing};
 
 /// A partition on its way to being processed.
@@ -63,11 +65,10 @@ const WAIT: Duration = Duration::from_millis(50);
 impl Restore {
     /// Begins to take a partition over.
     pub fn new(shared: &Shared, partition: Partition, now: Instant) -> Restore {
-        let engine = Engine::new(Arc::clone(&shared.rules), shared.engine);
         Restore {
             partition,
             began_at: now,
-            engine,
+            engine: empty(shared),
             reader: Reader::default(),
             stage: Stage::Committed,
             early_end: None,
@@ -135,11 +136,12 @@ impl Restore {
         let mut unreadable = None;
         let position = port.changelog_read(self.partition, WAIT, &mut |key, value| {
             if let Err(error) = reader.take(key, value, store) {
-                unreadable.get_or_insert(error.to_string());
+                unreadable.get_or_insert(error);
             }
         });
         match (unreadable, position) {
-            (Some(error), _) => Err(Refused::Partition(error)),
+            (Some(error @ Unreadable::Format(_)), _) => Err(Refused::Service(error.to_string())),
+            (Some(error), _) => Err(Refused::Partition(error.to_string())),
             (None, Err(Error::NotYet(_))) => Ok(false),
             (None, position) => Ok(end <= position? || !holds(Safeguard::ChangelogToItsEnd)),
         }
@@ -157,6 +159,7 @@ impl Restore {
         if let Some(progress) = progress {
             check_service(shared, progress).map_err(Refused::Service)?;
         }
+        let history = self.history(shared).map_err(Refused::Partition)?;
         let readings = match where_to_start(shared, committed, progress, &bounds) {
             Ok(readings) => readings,
             // Somebody may have gone on with the partition between the two looks: look again.
@@ -174,7 +177,7 @@ impl Restore {
             return Ok(Restored::NotYet);
         }
         port.changelog_close(self.partition);
-        let mut task = self.task(shared, readings, now);
+        let mut task = self.task(shared, history, readings, now);
         if !losses.is_empty() {
             task.lose(&losses, &bounds, now);
         }
@@ -183,20 +186,60 @@ impl Restore {
         Ok(Restored::Ready(Box::new(task), took))
     }
 
+    /// The policy files that judged so far; at a first start the one that was loaded. Rule T13.
+    fn history(&self, shared: &Shared) -> Result<History, String> {
+        let records = self.reader.editions().map_err(|error| error.to_string())?;
+        match (records.is_empty(), self.reader.progress()) {
+            (true, None) => Ok(History::begin(&shared.policies.latest())),
+            (true, Some(_)) => {
+                Err("the changelog has lost the policies that it was written under".to_owned())
+            }
+            (false, _) => History::restore(records, &shared.policies),
+        }
+    }
+
+    /// From when on the partition speaks, which is fixed at its first start. Rule H9.
+    fn speak_from(&self, shared: &Shared) -> Instant {
+        let configured = shared.engine.speak_from;
+        let Some(progress) = self.reader.progress() else { return configured };
+        let fixed = progress.speak_from.unwrap_or(Instant::MIN);
+        if fixed != configured {
+            let said =
+                |from: Instant| if from == Instant::MIN { "the beginning".into() } else { from.to_string() };
+            tracing::warn!(
+                partition = self.partition,
+                counts = said(fixed),
+                configured = said(configured),
+                "`input.speak_from` was fixed when the partition was first processed: that one counts"
+            );
+        }
+        fixed
+    }
+
     /// The task that goes on from what was read.
-    fn task(&mut self, shared: &Arc<Shared>, readings: Vec<Reading>, now: Instant) -> Task {
+    fn task(&mut self, shared: &Arc<Shared>, history: History, readings: Vec<Reading>, now: Instant) -> Task {
         let progress = self.reader.progress();
         let known =
             progress.and_then(|progress| progress.partitioner.as_deref()).and_then(Partitioner::parse);
         let forgotten_until = progress.and_then(|progress| progress.forgotten_until).unwrap_or(Instant::MIN);
         let begun = || new_incarnation(self.partition, now);
         let incarnation = progress.map_or_else(begun, |progress| progress.incarnation.clone());
-        let fresh = Engine::new(Arc::clone(&shared.rules), shared.engine);
-        let mut engine = std::mem::replace(&mut self.engine, fresh);
+        let speak_from = self.speak_from(shared);
+        let mut engine = std::mem::replace(&mut self.engine, empty(shared));
+        engine.judge_by(history.rules(), speak_from);
         engine.restored(forgotten_until, now);
         let routing = Routing::new(shared.partitions, shared.partitioner.or(known));
-        Task::new(Arc::clone(shared), self.partition, Start { incarnation, engine, readings, routing })
+        Task::new(
+            Arc::clone(shared),
+            self.partition,
+            Start { incarnation, engine, history, readings, routing },
+        )
     }
+}
+
+/// An engine that promises nothing before it is known what was promised.
+fn empty(shared: &Shared) -> Engine {
+    Engine::new(Arc::new(Rules::of_editions(&[])), shared.engine)
 }
 
 /// Told apart by when and for what it was made; two never begin in one partition at one instant.
@@ -207,15 +250,6 @@ fn new_incarnation(partition: Partition, now: Instant) -> String {
 
 /// Whether the changelog was written for this service as it is set up now.
 fn check_service(shared: &Shared, progress: &Progress) -> Result<(), String> {
-    let policies = &shared.rules.policies.version;
-    if progress.policies != *policies {
-        return Err(format!(
-            "the changelog was written under policies of version `{}`, and these are `{policies}`: start with the \
-             policy file that was in use, or give the new one a `changelog` topic and a `kafka.group` of its own, \
-             which judges the input topics from their beginning",
-            progress.policies
-        ));
-    }
     if progress.partitions != shared.partitions {
         return Err(format!(
             "the input topics had {} partitions and have {} now: leads have moved, and their clocks have not; give \

@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::history::Shelf;
 use super::port::{Partition, Topic};
 use crate::metrics::Metrics;
 use crate::sla::clock::Context;
 use crate::sla::engine;
 use crate::sla::instant::Instant;
-use crate::sla::rules::Rules;
 use crate::wire::decode;
 use crate::wire::encode::Encoder;
 use crate::wire::routing::Partitioner;
 
-/// What the workers of one process have in common. Nothing in it is changed but counters.
+/// What the workers of one process have in common. Nothing in it is changed but counters and the
+/// policy file.
 #[derive(Debug)]
 pub struct Shared {
-    /// The rules that judge.
-    pub rules: Arc<Rules>,
+    /// The policy file that was loaded last, which partitions take up.
+    pub policies: Shelf,
     /// Windows and limits of the engine.
     pub engine: engine::Settings,
     /// How records are read.
@@ -65,10 +66,10 @@ pub struct Upcoming {
     pub due_at: Instant,
     /// Its lead.
     pub lead_id: Arc<str>,
-    /// Index of its policy.
-    pub policy: u16,
-    /// Index of its objective in that policy.
-    pub objective: u16,
+    /// Its policy.
+    pub policy: String,
+    /// Its objective.
+    pub objective: String,
     /// Who has the lead, and where it is.
     pub context: Arc<Context>,
 }

@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::history::{History, Loaded, Next};
 use super::port::{
     Answer, Bounds, Error, LogEnd, Offsets, Outgoing, Partition, Port, Position, Record, SecondOpinion,
     Target, Topic,
 };
+use super::report;
 use super::shared::{Shared, Upcoming};
 use crate::safeguard::{Safeguard, holds};
 use crate::sla::clock::Step;
-use crate::sla::engine::{Applied, Arrival, Effects, Engine, Output, Saying};
+use crate::sla::engine::{Applied, Arrival, Effects, Engine, Output};
 use crate::sla::horizon::{Horizon, Refusal};
 use crate::sla::instant::Instant;
-use crate::sla::store::{OpenState, RejectedAt, Tally};
+use crate::sla::rules::Rules;
+use crate::sla::store::{OpenClock, OpenState, RejectedAt, Tally};
 use crate::wire::changelog::{self, GapRecord, Input, Loss, Progress};
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::decode::{Decoder, NAME_BYTES_MAX, Reason, Rejected};
-use crate::wire::encode::{Encoded, kind_of};
+use crate::wire::encode::Encoded;
 use crate::wire::routing::Routing;
 
 /// One partition number that is being processed.
@@ -26,6 +29,11 @@ pub struct Task {
     partition: Partition,
     incarnation: String,
     engine: Engine,
+    history: History,
+    /// Which of the files that were loaded was looked at last.
+    looked_at: u64,
+    /// Which one waits to be taken up, and since when.
+    noticed: Option<(u64, Instant)>,
     decoder: Decoder,
     routing: Routing,
     horizon: Horizon,
@@ -111,6 +119,8 @@ pub struct Start {
     pub incarnation: String,
     /// The state, as the changelog has it.
     pub engine: Engine,
+    /// The policy files that were taken up.
+    pub history: History,
     /// Where to read on.
     pub readings: Vec<Reading>,
     /// How keys are partitioned, where that was found before.
@@ -136,6 +146,9 @@ impl Task {
             partition,
             incarnation: start.incarnation,
             engine: start.engine,
+            history: start.history,
+            looked_at: 0,
+            noticed: None,
             routing: start.routing,
             horizon,
             committed: start.readings.clone(),
@@ -159,6 +172,11 @@ impl Task {
     /// Its state.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The policy files that it has taken up.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Where the committed state reads on.
@@ -431,7 +449,9 @@ impl Task {
 
     /// Speaks what the horizon has reached, at most of `budget` leads, and says whether more is left.
     pub fn advance(&mut self, budget: usize, now: Instant) -> bool {
+        self.notice_policies(now);
         let Some(horizon) = self.horizon.known_until() else { return false };
+        self.look_at_policies(horizon, now);
         let effects = &mut self.pending.effects;
         let has_more = self.engine.advance(horizon, budget, effects);
         if !effects.outputs.is_empty() {
@@ -441,6 +461,64 @@ impl Task {
             self.pending.since.get_or_insert(now);
         }
         has_more
+    }
+
+    /// Notices that another policy file was loaded than the one in force.
+    fn notice_policies(&mut self, now: Instant) {
+        let count = self.shared.policies.count();
+        if self.looked_at == count || self.noticed.is_some_and(|(noticed, _)| noticed == count) {
+            return;
+        }
+        let is_same = self.history.next(&self.shared.policies.latest()) == Next::Same;
+        self.noticed = (!is_same).then_some((count, now));
+        if is_same {
+            self.looked_at = count;
+            self.shared.metrics.older_policies(self.partition, false);
+        }
+    }
+
+    /// Takes the policy file up that was loaded last, unless it is an older one. Rule T13.
+    ///
+    /// A horizon from before it was noticed may be old where nothing was planned, and would let the file judge
+    /// what happened before anybody had written it.
+    fn look_at_policies(&mut self, horizon: Instant, now: Instant) {
+        let grace_ms = self.shared.engine.grace_ms;
+        let Some((count, _)) = self.noticed.filter(|(_, at)| at.minus(grace_ms) <= horizon) else { return };
+        (self.looked_at, self.noticed) = (count, None);
+        let loaded = self.shared.policies.latest();
+        let next = self.history.next(&loaded);
+        self.shared.metrics.older_policies(self.partition, next == Next::Older);
+        let version = loaded.policies.version.as_str();
+        match next {
+            Next::Same => {}
+            Next::Newer => self.take_up(&loaded, horizon, now),
+            Next::Older => tracing::warn!(
+                partition = self.partition,
+                version,
+                revision = loaded.policies.revision,
+                in_force = self.history.version(),
+                in_force_revision = self.history.revision(),
+                "the loaded policies have a lower revision than those of the partition, which stay in force"
+            ),
+            Next::TooMany => tracing::error!(
+                partition = self.partition,
+                version,
+                in_force = self.history.version(),
+                "the partition has taken up more policies than it can tell apart; those in force stay: give the \
+                 service a new `changelog` topic and a new `kafka.group`"
+            ),
+        }
+    }
+
+    /// No verdict that was spoken is judged anew.
+    fn take_up(&mut self, loaded: &Loaded, horizon: Instant, now: Instant) {
+        let proven_until = self.engine.proven_until().max(horizon).max(self.history.last_from());
+        let from = proven_until.plus(1);
+        self.history.take_up(loaded, from);
+        self.engine.take_up(self.history.rules());
+        self.pending.since.get_or_insert(now);
+        let version = loaded.policies.version.as_str();
+        tracing::info!(partition = self.partition, version, %from, "other policies are in force");
     }
 
     /// When the next thing planned could first be proven.
@@ -454,7 +532,10 @@ impl Task {
         if now < self.probe_after {
             return false;
         }
-        let is_planned = self.engine.next_due().is_some_and(|due| self.horizon.wants_probe(now, due));
+        let grace_ms = self.shared.engine.grace_ms;
+        let awaited = self.noticed.map(|(_, at)| at.minus(grace_ms));
+        let planned = self.engine.next_due().into_iter().chain(awaited).min();
+        let is_planned = planned.is_some_and(|due| self.horizon.wants_probe(now, due));
         is_planned || (self.probe_after.plus(PROBE_IDLE_MS) <= now && !self.horizon.is_awaiting())
     }
 
@@ -500,6 +581,7 @@ impl Task {
     pub fn is_dirty(&self) -> bool {
         self.wants_commit
             || self.readings != self.committed
+            || self.history.is_unwritten()
             || self.engine.store().is_touched()
             || !self.pending.outputs.is_empty()
             || !self.pending.letters.is_empty()
@@ -533,7 +615,7 @@ impl Task {
             | Step::Undecidable
             | Step::Escalated
             | Step::Waived => Some(Target::Breaches),
-            Step::AtRisk => None,
+            Step::AtRisk => Some(Target::Warnings),
             Step::Met | Step::Cancelled => self.shared.writes_outcomes.then_some(Target::Outcomes),
         }
     }
@@ -566,6 +648,9 @@ impl Task {
         for gap in self.pending.gaps.iter().filter(|_| holds(Safeguard::GapRecord)) {
             send(&changelog::gap_key(gap), Some(&changelog::gap_value(gap)?))?;
         }
+        for (number, edition) in self.history.unwritten().filter(|_| holds(Safeguard::EditionRecord)) {
+            send(&changelog::edition_key(number), Some(&changelog::edition_value(edition)?))?;
+        }
         let progress = changelog::progress_value(&self.progress(nonce))?;
         send(changelog::PROGRESS_KEY, Some(&progress))
     }
@@ -577,14 +662,15 @@ impl Task {
             position: reading.position,
             read_before: reading.read_before,
         });
-        let forgotten_until = self.engine.store().forgotten_until;
+        let (forgotten_until, speak_from) = (self.engine.store().forgotten_until, self.engine.speak_from());
         Progress {
             format: changelog::format(),
             incarnation: self.incarnation.clone(),
             partitions: self.shared.partitions,
             inputs: inputs.collect(),
             nonce: nonce.to_owned(),
-            policies: self.shared.rules.policies.version.clone(),
+            policies: self.history.version().to_owned(),
+            speak_from: (speak_from != Instant::MIN).then_some(speak_from),
             forgotten_until: (forgotten_until != Instant::MIN).then_some(forgotten_until),
             partitioner: self.routing.partitioner().map(|partitioner| partitioner.to_string()),
         }
@@ -593,8 +679,9 @@ impl Task {
     /// The transaction was committed with these positions.
     pub fn commit(&mut self, positions: Vec<Position>, now: Instant) {
         let pending = std::mem::take(&mut self.pending);
-        pending.report(&self.shared, now);
+        pending.report(&self.shared, self.engine.rules(), now);
         self.engine.store_mut().commit();
+        self.history.commit();
         self.wants_commit = false;
         self.committed.clone_from(&self.readings);
         for (committed, position) in self.committed.iter_mut().zip(positions) {
@@ -612,10 +699,20 @@ impl Task {
         self.pending = Pending::default();
         if holds(Safeguard::UndoAfterAbort) {
             self.engine.store_mut().abort();
+            self.take_back();
         }
         self.readings.clone_from(&self.committed);
         if holds(Safeguard::EpochOnAbort) {
             self.new_epoch();
+        }
+    }
+
+    /// What the transaction took up is in force no more.
+    fn take_back(&mut self) {
+        if self.history.abort() {
+            self.publish_nothing();
+            self.engine.take_back(self.history.rules());
+            (self.looked_at, self.noticed) = (0, None);
         }
     }
 
@@ -627,6 +724,7 @@ impl Task {
         self.pending.since = self.pending.since.map(|since| since.min(now));
         self.doubted_since.fill(None);
         self.stalled_since = None;
+        self.noticed = None;
         self.wants_commit = true;
     }
 
@@ -658,32 +756,39 @@ impl Task {
     fn upcoming(&self, rows_max: usize) -> Vec<Upcoming> {
         let store = self.engine.store();
         let on_track = |slot: u32| {
-            let open = store.lead(slot).open.iter().filter(|clock| clock.state == OpenState::OnTrack);
+            let is_ahead = |clock: &&OpenClock| matches!(clock.state, OpenState::OnTrack | OpenState::AtRisk);
+            let open = store.lead(slot).open.iter().filter(is_ahead);
             open.filter_map(move |clock| Some((clock.due_at?, slot, clock.policy, clock.objective)))
         };
         let mut clocks: Vec<_> = store.slots().flat_map(on_track).collect();
         clocks.sort_unstable();
         clocks.truncate(rows_max);
+        let rules = self.engine.rules();
         let row = |(due_at, slot, policy, objective)| Upcoming {
             due_at,
             lead_id: Arc::clone(store.id(slot)),
-            policy,
-            objective,
+            policy: rules.policy(policy).name.clone(),
+            objective: rules.policies.name(rules.objective(policy, objective).name).to_owned(),
             context: self.engine.context(slot),
         };
         clocks.into_iter().map(row).collect()
     }
 
+    fn publish_nothing(&mut self) {
+        let nothing = self.published.keys().map(|key| (*key, [0; 4])).collect();
+        self.publish_tally(nothing);
+        self.published.clear();
+    }
+
     fn publish_tally(&mut self, tally: Tally) {
+        let rules = self.engine.rules();
         for ((policy, objective), now) in &tally {
             let before = self.published.get(&(*policy, *objective)).copied().unwrap_or_default();
             if *now != before {
-                let promise = self.shared.rules.objective(*policy, *objective);
-                self.shared.metrics.clocks_running(
-                    &self.shared.rules.policy(*policy).name,
-                    self.shared.rules.policies.name(promise.name),
-                    [now[0] - before[0], now[1] - before[1]],
-                );
+                let promise = rules.objective(*policy, *objective);
+                let more = std::array::from_fn(|state| now[state] - before[state]);
+                let name = rules.policies.name(promise.name);
+                self.shared.metrics.clocks_running(&rules.policy(*policy).name, name, more);
             }
         }
         self.published = tally;
@@ -693,8 +798,7 @@ impl Task {
 impl Drop for Task {
     /// Its gauges go with it.
     fn drop(&mut self) {
-        let nothing = self.published.keys().map(|key| (*key, [0, 0])).collect();
-        self.publish_tally(nothing);
+        self.publish_nothing();
         self.shared.metrics.partition_gone(self.partition);
     }
 }
@@ -725,7 +829,7 @@ impl Pending {
     }
 
     /// Counts what is committed now, and so counted once.
-    fn report(&self, shared: &Shared, now: Instant) {
+    fn report(&self, shared: &Shared, rules: &Rules, now: Instant) {
         let metrics = &shared.metrics;
         for ((topic, kind), count) in &self.consumed {
             metrics.events_consumed(shared.topic(*topic), kind, *count);
@@ -742,40 +846,14 @@ impl Pending {
         self.late.iter().for_each(|(topic, count)| metrics.events_late(shared.topic(*topic), *count));
         self.ignored.iter().for_each(|(topic, count)| metrics.events_ignored(shared.topic(*topic), *count));
         for (policy, objective) in &self.effects.started {
-            let promise = shared.rules.objective(*policy, *objective);
-            metrics
-                .clock_started(&shared.rules.policy(*policy).name, shared.rules.policies.name(promise.name));
+            let promise = rules.objective(*policy, *objective);
+            metrics.clock_started(&rules.policy(*policy).name, rules.policies.name(promise.name));
         }
         let losses = self.gaps.iter().flat_map(|gap| &gap.losses);
         losses.for_each(|loss| metrics.log_lost(&loss.topic));
         metrics.leads_abandoned(self.effects.abandoned);
         for output in &self.outputs {
-            report_output(shared, output, now);
+            report::output(shared, rules, output, now);
         }
     }
-}
-
-fn report_output(shared: &Shared, output: &Output, now: Instant) {
-    let policies = &shared.rules.policies;
-    let policy = shared.rules.policy(output.policy);
-    let name = policies.name(output.name);
-    let promise = policy.objectives.iter().find(|promise| promise.name == output.name);
-    let severity = promise.and_then(|promise| promise.severity.as_deref()).unwrap_or_default();
-    let metrics = &shared.metrics;
-    if !matches!(output.step, Step::Met | Step::Cancelled | Step::AtRisk) {
-        let is_retraction = matches!(output.saying, Saying::Retracted { .. });
-        let transition = if is_retraction { "retracted" } else { output.step.as_str() };
-        metrics.breach_written(&policy.name, name, severity, transition);
-    }
-    let Saying::Happened { clock, is_late_data, .. } = &output.saying else { return };
-    metrics.clock_closed(&policy.name, name, output.step);
-    if output.step == Step::Breached {
-        let provable = output.date.plus(shared.engine.grace_ms);
-        metrics.breach_detected(now.since(provable), *is_late_data);
-    }
-    if matches!(output.step, Step::Met | Step::Resolved) {
-        let counted_ms = clock.counted_ms(&shared.rules, clock.started_at, output.date);
-        metrics.responded(&policy.name, name, counted_ms);
-    }
-    tracing::debug!(lead_id = %output.lead_id, kind = kind_of(output), id = %output.id, "said");
 }

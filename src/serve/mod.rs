@@ -1,5 +1,7 @@
 //! A running service: its workers, its HTTP listener, and how it ends.
 
+pub mod reload;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +17,13 @@ use crate::http;
 use crate::kafka::admin::{self, Layout};
 use crate::kafka::{KafkaPort, KafkaSettings};
 use crate::metrics::Metrics;
+use crate::runtime::history::Shelf;
 use crate::runtime::port::Error;
 use crate::runtime::service::Service;
 use crate::runtime::shared::{Board, Health, InputTopic, Shared, StateBytes};
 use crate::runtime::trouble::{Repeats, Troubles};
 use crate::sla::engine;
 use crate::sla::instant::Instant;
-use crate::sla::rules::Rules;
 use crate::wire::decode;
 use crate::wire::encode::Encoder;
 use crate::wire::routing::Partitioner;
@@ -98,6 +100,7 @@ pub fn kafka_settings(config: &Config, worker: usize) -> KafkaSettings {
         properties: config.kafka.properties.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         input_topics: config.input.topics.clone(),
         breaches: config.output.breaches.clone(),
+        warnings: config.output.warnings.clone(),
         outcomes: config.output.outcomes.clone(),
         dead_letter: config.output.dead_letter.clone(),
         changelog: config.changelog.clone(),
@@ -135,19 +138,18 @@ pub fn worker_count(config: &Config, partitions: i32) -> usize {
 
 /// Puts together what the workers have in common.
 pub fn share(config: &Config, layout: &Layout, board_rows: usize, voice: &Voice) -> Arc<Shared> {
-    let policies = Arc::new(config.policies.policies.clone());
     let ids = layout.topic_ids.clone().unwrap_or_default();
     let topic =
         |(index, name): (usize, &String)| InputTopic { name: name.clone(), id: ids.get(index).cloned() };
     Arc::new(Shared {
-        rules: Arc::new(Rules::new(policies)),
+        policies: Shelf::new(Arc::clone(&config.policies)),
         engine: engine::Settings {
             grace_ms: config.input.grace_ms,
             lateness_max_ms: config.input.lateness_max_ms,
             facts_max: config.input.facts_max,
             retention_closed_ms: config.retention.closed_ms,
             retention_idle_ms: config.retention.idle_ms,
-            speak_from: Instant::MIN,
+            speak_from: config.input.speak_from.unwrap_or(Instant::MIN),
         },
         decode: decode::Settings { future_skew_max_ms: config.input.future_skew_max_ms, are_files: false },
         encoder: Encoder::new(config.input.topics.clone()),
@@ -227,10 +229,12 @@ pub async fn serve(
     let service = Service::start(shared, workers, connect, move || notify.notify_one());
     let service = service.map_err(|error| Failure::Failed(format!("no thread can be started: {error}")))?;
     pages.shared.get_or_init(|| Arc::clone(shared));
+    let watching = tokio::spawn(reload::watch(Arc::clone(shared), Arc::clone(&config.policies)));
     tokio::select! {
         () = end => tracing::info!("ending: the last transaction is committed and the group left"),
         () = ended.notified() => {}
     }
+    watching.abort();
     let stopping = tokio::task::spawn_blocking(|| service.stop());
     match tokio::time::timeout(END_WITHIN, stopping).await {
         Ok(stopped) => stopped.map_err(|error| Failure::Failed(error.to_string()))?.map_err(Failure::from),

@@ -35,6 +35,8 @@ pub enum TopicName {
     Input(Topic),
     /// The breach topic.
     Breaches,
+    /// The topic of warnings.
+    Warnings,
     /// The topic of met and cancelled clocks.
     Outcomes,
     /// The dead-letter topic.
@@ -156,6 +158,8 @@ pub struct Cluster {
     pub(super) processes: BTreeMap<u64, usize>,
     /// By how much each process's wall clock is off.
     clocks: BTreeMap<usize, i64>,
+    /// How often each process's policies were written anew.
+    editions: BTreeMap<usize, usize>,
     agenda: BTreeMap<(Instant, u64), Later>,
     next_later: u64,
     next_client: u64,
@@ -183,6 +187,7 @@ impl Cluster {
             made: BTreeMap::new(),
             processes: BTreeMap::new(),
             clocks: BTreeMap::new(),
+            editions: BTreeMap::new(),
             agenda: BTreeMap::new(),
             next_later: 0,
             next_client: 0,
@@ -239,9 +244,9 @@ impl Cluster {
         is_readable && self.group.owns(client, partition) && !self.transactions.hold_offsets(partition)
     }
 
-    /// Number of committed records in the three output topics.
+    /// Number of committed records in the four output topics.
     pub fn spoken(&self) -> usize {
-        let outputs = [TopicName::Breaches, TopicName::Outcomes, TopicName::DeadLetter];
+        let outputs = [TopicName::Breaches, TopicName::Warnings, TopicName::Outcomes, TopicName::DeadLetter];
         outputs.iter().map(|topic| self.committed_records(*topic).len()).sum()
     }
 
@@ -547,6 +552,19 @@ impl Cluster {
         self.note(|| "the input topics have another partition".to_owned());
     }
 
+    /// How often a process's policies were written anew.
+    pub fn edition(&self, process: usize) -> usize {
+        self.editions.get(&process).copied().unwrap_or_default()
+    }
+
+    /// A process's policies are written anew.
+    pub fn write_policies(&mut self, process: usize) {
+        let edition = self.editions.entry(process).or_default();
+        *edition += 1;
+        let edition = *edition;
+        self.note(|| format!("process {process} has edition {edition} of the policies"));
+    }
+
     /// By how much a process's wall clock is off.
     pub fn clock_ms(&self, process: usize) -> i64 {
         self.clocks.get(&process).copied().unwrap_or_default()
@@ -590,6 +608,7 @@ impl From<Target> for TopicName {
     fn from(target: Target) -> TopicName {
         match target {
             Target::Breaches => TopicName::Breaches,
+            Target::Warnings => TopicName::Warnings,
             Target::Outcomes => TopicName::Outcomes,
             Target::DeadLetter => TopicName::DeadLetter,
             Target::Changelog(_) => TopicName::Changelog,

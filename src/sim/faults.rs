@@ -132,6 +132,8 @@ pub struct Upsets {
     pub outages: u32,
     /// The input topics get another partition.
     pub growth: u32,
+    /// The policies of a process are written anew.
+    pub edits: u32,
 }
 
 /// One thing that goes wrong between turns.
@@ -165,6 +167,8 @@ pub enum Upset {
     Outage,
     /// The input topics get another partition.
     Grow,
+    /// A process's policies are written anew.
+    Edit(usize),
 }
 
 impl Upsets {
@@ -200,6 +204,7 @@ impl Upsets {
             () if hit(rng, self.clocks) => Some(Upset::SetClock(process, far(rng))),
             () if hit(rng, self.outages) => Some(Upset::Outage),
             () if hit(rng, self.growth) => Some(Upset::Grow),
+            () if hit(rng, self.edits) => Some(Upset::Edit(process)),
             () => None,
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::cluster::{BEGINNING, Cluster, TopicName};
-use super::detector::{SPAN_MS, WEEK_MS, engine_settings, rules};
+use super::detector::{SPAN_MS, WEEK_MS, engine_settings, rules, rules_of};
 use super::log::Entry;
 use super::port::SimPort;
 use crate::runtime::port::{Partition, Record, Topic};
@@ -20,8 +20,9 @@ use crate::runtime::worker::Worker;
 use crate::sla::clock::Gap;
 use crate::sla::engine::{Arrival, Effects, Engine};
 use crate::sla::instant::Instant;
+use crate::sla::rules::Rules;
 use crate::sla::store::Store;
-use crate::wire::changelog;
+use crate::wire::changelog::{self, EditionRecord};
 use crate::wire::decode::{self, Decoder};
 use crate::wire::encode::Encoder;
 
@@ -103,7 +104,10 @@ fn is_known(task: &Task, until: Instant, cluster: &mut Cluster) -> Result<(), St
 
 /// Whether a fresh start would have what is in memory.
 fn is_restored_by_changelog(task: &Task, cluster: &Cluster) -> Result<(), String> {
-    let restored = restored(cluster, task.partition())?;
+    let Restored { store: restored, editions } = restored(cluster, task.partition())?;
+    if editions != task.history().records() {
+        return Err("the changelog has other policies than memory".to_owned());
+    }
     let (memory, changelog) = (digest(task.engine().store()), digest(&restored));
     let differing = memory.iter().find(|(id, lead)| changelog.get(*id) != Some(lead));
     let surplus = changelog.keys().find(|id| !memory.contains_key(*id));
@@ -122,7 +126,19 @@ fn is_restored_by_changelog(task: &Task, cluster: &Cluster) -> Result<(), String
     }
 }
 
-fn restored(cluster: &Cluster, partition: Partition) -> Result<Store, String> {
+/// What a fresh start would have.
+struct Restored {
+    store: Store,
+    editions: Vec<EditionRecord>,
+}
+
+impl Restored {
+    fn rules(&self) -> Result<Arc<Rules>, String> {
+        if self.editions.is_empty() { Ok(rules()) } else { rules_of(self.editions.clone()) }
+    }
+}
+
+fn restored(cluster: &Cluster, partition: Partition) -> Result<Restored, String> {
     let (mut store, mut reader) = (Store::default(), changelog::Reader::default());
     for (_, entry) in
         cluster.committed_records(TopicName::Changelog).into_iter().filter(|(p, _)| *p == partition)
@@ -131,7 +147,8 @@ fn restored(cluster: &Cluster, partition: Partition) -> Result<Store, String> {
         reader.take(key, value, &mut store).map_err(|error| error.to_string())?;
     }
     reader.finish(&mut store).map_err(|error| error.to_string())?;
-    Ok(store)
+    let editions = reader.editions().map_err(|error| error.to_string())?;
+    Ok(Restored { store, editions })
 }
 
 /// Leads by name, as the changelog keeps them. The instant up to which a lead waits is another after a restart.
@@ -154,30 +171,42 @@ fn digest(store: &Store) -> BTreeMap<String, Vec<u8>> {
 pub type Claim = (String, String, String);
 
 /// Looks at what is in the logs once it is quiet.
-pub fn judge(cluster: &Cluster, expected: Expected) -> Result<(), String> {
+pub fn judge(cluster: &Cluster, expected: Expected, speak_from: Instant) -> Result<(), String> {
     let (found, retracted) = standing(cluster)?;
+    let mut truth = BTreeSet::new();
+    for partition in 0..cluster.shape.partitions {
+        let restored = restored(cluster, partition)?;
+        let (records, gaps): (_, &[Gap]) = match expected {
+            Expected::NothingFalse => (all(cluster), &[]),
+            _ => (applied(cluster), restored.store.gaps()),
+        };
+        let records = records.filter(|(_, p, _)| *p == partition);
+        truth.extend(implied(records, gaps, &restored.rules()?, speak_from)?);
+    }
     if expected == Expected::NothingFalse {
-        let implied = implied(all(cluster), &[])?;
-        return match found.difference(&implied).next() {
+        return match found.difference(&truth).next() {
             None => Ok(()),
             Some(claim) => Err(format!("{claim:?} is false")),
         };
     }
     applied_once(cluster)?;
-    if expected == Expected::NoRetraction && retracted > 0 {
-        return Err(format!("{retracted} retractions, and every record was in time"));
+    if expected == Expected::NoRetraction && !retracted.is_empty() {
+        return Err(format!("{retracted:?} was taken back, and every record was in time"));
     }
-    let mut truth = BTreeSet::new();
-    for partition in 0..cluster.shape.partitions {
-        let records = applied(cluster).filter(|(_, p, _)| *p == partition);
-        truth.extend(implied(records, restored(cluster, partition)?.gaps())?);
-    }
-    let differences: Vec<_> = found.symmetric_difference(&truth).collect();
+    let may_differ =
+        |claim: &&Claim| expected == Expected::Truth && is_told_once(claim, found.contains(*claim));
+    let differences: Vec<_> = found.symmetric_difference(&truth).filter(|claim| !may_differ(claim)).collect();
     if let Some(first) = differences.first() {
         let what = if found.contains(*first) { "is false" } else { "is missing" };
         return Err(format!("{first:?} {what}, of {} differences", differences.len()));
     }
     dead_letters(cluster)
+}
+
+/// What late truth does not take back: a warning is told once, whatever its date, and an escalation stays. Rules T7
+/// and H8.
+fn is_told_once((_, transition, _): &Claim, is_told: bool) -> bool {
+    transition == "at_risk" || (transition == "escalated" && is_told)
 }
 
 /// Records with their topic and partition.
@@ -205,7 +234,7 @@ fn applied_once(cluster: &Cluster) -> Result<(), String> {
     let mut serials = BTreeSet::new();
     let mut with_gap = BTreeSet::new();
     for partition in 0..cluster.shape.partitions {
-        if !restored(cluster, partition)?.gaps().is_empty() {
+        if !restored(cluster, partition)?.store.gaps().is_empty() {
             with_gap.insert(partition);
         }
     }
@@ -240,9 +269,10 @@ fn applied_once(cluster: &Cluster) -> Result<(), String> {
 fn implied<'a>(
     records: impl Iterator<Item = (Topic, Partition, &'a Entry)>,
     gaps: &[Gap],
+    rules: &Arc<Rules>,
+    speak_from: Instant,
 ) -> Result<BTreeSet<Claim>, String> {
-    let rules = rules();
-    let mut engine = Engine::new(Arc::clone(&rules), engine_settings(WEEK_MS));
+    let mut engine = Engine::new(Arc::clone(rules), engine_settings(WEEK_MS, speak_from));
     gaps.iter().for_each(|gap| engine.store_mut().restore_gap(*gap));
     let mut decoder = Decoder::new(decode::Settings { future_skew_max_ms: 300_000, are_files: false });
     for (topic, partition, entry) in records {
@@ -257,7 +287,8 @@ fn implied<'a>(
     effects
         .outputs
         .iter()
-        .map(|output| claim(&encoder.encode(&rules, output, 0, Instant::MIN).value))
+        .filter(|output| !output.is_silent)
+        .map(|output| claim(&encoder.encode(rules, output, 0, Instant::MIN).value))
         .collect()
 }
 
@@ -280,11 +311,11 @@ fn claim(value: &[u8]) -> Result<Claim, String> {
     Ok((text(&data["clock"]["id"]), text(&data["transition"]), text(&event["time"])))
 }
 
-/// The transitions that stand for a reader of the output topics, each id being there once.
-fn standing(cluster: &Cluster) -> Result<(BTreeSet<Claim>, usize), String> {
+/// The transitions that stand for a reader of the output topics, each id being there once, and those taken back.
+fn standing(cluster: &Cluster) -> Result<(BTreeSet<Claim>, Vec<Claim>), String> {
     let mut by_id = BTreeMap::new();
     let mut retracted = Vec::new();
-    for topic in [TopicName::Breaches, TopicName::Outcomes] {
+    for topic in [TopicName::Breaches, TopicName::Warnings, TopicName::Outcomes] {
         for (_, entry) in cluster.committed_records(topic) {
             let value = entry.payload.value.as_deref().unwrap_or_default();
             let event: Value = serde_json::from_slice(value).map_err(|error| error.to_string())?;
@@ -297,13 +328,15 @@ fn standing(cluster: &Cluster) -> Result<(BTreeSet<Claim>, usize), String> {
             }
         }
     }
+    let mut taken_back = Vec::new();
     for id in &retracted {
-        if by_id.remove(id).is_none() {
-            return Err(format!("`{id}` was retracted and never said"));
+        match by_id.remove(id) {
+            Some(claim) => taken_back.push(claim),
+            None => return Err(format!("`{id}` was retracted and never said")),
         }
     }
     let claims = by_id.into_values().filter(|(_, transition, _)| transition != "retracted").collect();
-    Ok((claims, retracted.len()))
+    Ok((claims, taken_back))
 }
 
 /// Each record that was applied and cannot be used is in the dead-letter topic once.
@@ -319,5 +352,8 @@ fn dead_letters(cluster: &Cluster) -> Result<(), String> {
 
 /// The transitions that the log of a history implies where nothing goes wrong, for a look at how much it says.
 pub fn transitions(cluster: &Cluster) -> Result<Vec<String>, String> {
-    Ok(implied(all(cluster), &[])?.into_iter().map(|(_, transition, _)| transition).collect())
+    Ok(implied(all(cluster), &[], &rules(), Instant::MIN)?
+        .into_iter()
+        .map(|(_, transition, _)| transition)
+        .collect())
 }

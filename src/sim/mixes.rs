@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster::{Cluster, Shape};
+use super::cluster::{BEGINNING, Cluster, Shape};
 use super::detector::{SPAN_MS, WEEK_MS, scenario, upstream};
 use super::faults::{Faults, Upsets};
 use super::judge::{self, Expected};
@@ -30,11 +30,13 @@ pub enum Mix {
     Outages,
     /// The input topics get another partition.
     Growth,
+    /// The policies are written anew, not for every process at the same time.
+    Edits,
 }
 
 impl Mix {
     /// All of them.
-    pub const ALL: [Mix; 9] = [
+    pub const ALL: [Mix; 10] = [
         Mix::InTime,
         Mix::Folding,
         Mix::Late,
@@ -44,6 +46,7 @@ impl Mix {
         Mix::Twins,
         Mix::Outages,
         Mix::Growth,
+        Mix::Edits,
     ];
 
     /// One history of this kind.
@@ -75,10 +78,14 @@ impl Mix {
                 ..setup
             },
             Mix::Outages => Setup { upsets: Upsets { outages: 60, ..upsets }, ..setup },
+            Mix::Edits => Setup { upsets: Upsets { edits: 100, ..upsets }, ..setup },
             Mix::Growth => {
                 Setup { upsets: Upsets { growth: 20, ..upsets }, may_end: &["partitions"], ..setup }
             }
         };
+        if seed % 4 == 3 {
+            setup.speak_from = BEGINNING.plus(SPAN_MS / 3);
+        }
         let lateness_ms = if self == Mix::Late { 30_000 } else { 0 };
         setup.upstream = upstream(&setup, lateness_ms);
         setup
@@ -99,7 +106,7 @@ impl Mix {
     /// Runs a history of this kind.
     pub fn run(self, setup: &Setup) -> Result<(), shrink::Failure> {
         let scenario = scenario(setup.clone(), self.lateness_max_ms());
-        scenario.judge(|cluster| judge::judge(cluster, self.expected())).map_err(|reason| {
+        scenario.judge(|cluster| judge::judge(cluster, self.expected(), setup.speak_from)).map_err(|reason| {
             let cluster = scenario.cluster().borrow();
             shrink::Failure { reason, struck: cluster.chaos.struck().clone(), trace: cluster.trace() }
         })
@@ -162,6 +169,11 @@ fn another_partition_stops_all_that_is_said() {
 }
 
 #[test]
+fn other_policies_judge_nothing_anew() {
+    check(Mix::Edits, "other_policies_judge_nothing_anew", 1_500);
+}
+
+#[test]
 fn a_kill_at_any_call_does_no_harm() {
     let calm = |call| Setup {
         processes: 2,
@@ -189,7 +201,9 @@ fn the_histories_have_something_to_say() {
             *counts.entry(transition).or_default() += 1;
         }
     }
-    assert_eq!(counts.len(), 5, "{counts:?}");
+    let said: Vec<_> = counts.keys().map(String::as_str).collect();
+    let all = ["at_risk", "breached", "cancelled", "ended", "escalated", "met", "resolved", "waived"];
+    assert_eq!(said, all, "{counts:?}");
 }
 
 #[test]

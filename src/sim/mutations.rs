@@ -68,6 +68,7 @@ fn mixes(safeguard: Safeguard) -> &'static [Mix] {
         | Safeguard::TopicId
         | Safeguard::PositionInLog
         | Safeguard::RefusedPosition => &[Mix::Losses],
+        Safeguard::EditionRecord => &[Mix::Edits],
         Safeguard::ErrorIsNoAnswer => &[Mix::InTime],
         Safeguard::LeaderEpoch | Safeguard::SecondOpinion | Safeguard::SameEpochAfterwards => &[Mix::Leaders],
         Safeguard::PartitionCount => &[Mix::Growth],
@@ -135,7 +136,7 @@ fn says_early(is_taken_over: bool) -> bool {
     let policies = "policies: [{name: p, objectives: {o: {start: created, stop: contacted, within: 10s}}}]";
     let policies = read_policies("policies.yaml", policies).unwrap_or_else(|problems| panic!("{problems}"));
     let rules = Arc::new(Rules::new(Arc::new(policies)));
-    let mut engine = Engine::new(rules, engine_settings(super::detector::WEEK_MS));
+    let mut engine = Engine::new(rules, engine_settings(super::detector::WEEK_MS, Instant::MIN));
     let (mut effects, at) = (Effects::default(), |second: i64| BEGINNING.plus(second * SECOND));
     engine.advance(at(90), 10, &mut effects);
     let value = format!(r#"{{"type":"lead-created","lead_id":"a","time":"{}"}}"#, at(0));

@@ -35,6 +35,19 @@ enum Local {
     Failed,
 }
 
+/// What a process finds on its disk, also when it is started again.
+pub struct Disk {
+    cluster: Shared,
+    process: usize,
+}
+
+impl Disk {
+    /// How often its policies were written anew.
+    pub fn edition(&self) -> usize {
+        self.cluster.borrow().edition(self.process)
+    }
+}
+
 /// A process's consumer, producer and clock. Dropped, it leaves the group, as a consumer that is closed.
 pub struct SimPort {
     cluster: Shared,
@@ -94,6 +107,11 @@ impl SimPort {
             has_ended: false,
             changelogs: BTreeMap::new(),
         }
+    }
+
+    /// The disk that the process reads its policies from.
+    pub fn disk(&self) -> Disk {
+        Disk { cluster: self.cluster.clone(), process: self.process }
     }
 
     /// How many partitions the input topics have.

@@ -8,6 +8,7 @@ use super::faults::{Faults, Script, Strike, Upset, Upsets, hit};
 use super::port::{Others, SimPort};
 use super::seeds;
 use crate::runtime::port::Error;
+use crate::sla::instant::Instant;
 
 /// Calls inside calls: how deep one process may act while another is inside a call.
 const DEPTH_MAX: u32 = 3;
@@ -54,6 +55,8 @@ pub struct Setup {
     pub jump_ms_max: i64,
     /// What upstream producers write, and when.
     pub upstream: Vec<Upstream>,
+    /// Nothing dated before it is told. Rule H9.
+    pub speak_from: Instant,
     /// How far time moves on in the quiet phase, in milliseconds: past every deadline and every record.
     pub quiet_ms: i64,
 }
@@ -83,6 +86,7 @@ impl Setup {
             may_end: &[],
             jump_ms_max: [200, 3_000, 20_000][usize::try_from(model.draw(0..=2)).unwrap_or_default()],
             upstream: Vec::new(),
+            speak_from: Instant::MIN,
             quiet_ms: 60_000,
         }
     }
@@ -230,6 +234,7 @@ impl<W: Process + 'static> World<W> {
             Upset::Truncate(t, p, count) if exists(t, p) => cluster.truncate((t, p), count),
             Upset::Recreate(t) if exists(t, 0) => cluster.recreate(t),
             Upset::Grow => cluster.grow(),
+            Upset::Edit(process) => cluster.write_policies(process),
             Upset::SetClock(process, ms) => {
                 let off_ms = cluster.clock_ms(process) + ms;
                 cluster.set_clock(process, off_ms);

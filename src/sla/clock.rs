@@ -320,14 +320,17 @@ impl Clock {
             return steps;
         }
         match &self.taken {
-            None => self.own_steps(rules, until, &mut |own| steps.push((own, self))),
+            None => self.own_steps(rules, until, &mut |own| {
+                steps.push((own, self));
+                true
+            }),
             Some(taken) => {
                 let told = steps.len();
                 self.own_steps(rules, until, &mut |own| {
-                    let dated = taken.dates(own, &steps[..told]);
-                    if let Some(own) = dated.filter(|own| self.still_escalates(own)) {
-                        steps.push((own, self));
-                    }
+                    let dated = taken.dates(own, self.due_at, &steps[..told]);
+                    let dated = dated.filter(|own| self.still_escalates(own));
+                    steps.extend(dated.map(|own| (own, self)));
+                    dated.is_some()
                 });
             }
         }
@@ -347,7 +350,8 @@ impl Clock {
     }
 
     /// Its steps as the policy that is in force would have dated them. Rules T4, T5, T7, T8, T10 and T17.
-    fn own_steps(&self, rules: &Rules, until: Instant, say: &mut dyn FnMut(Dated)) {
+    /// `say` tells whether it took a step.
+    fn own_steps(&self, rules: &Rules, until: Instant, say: &mut dyn FnMut(Dated) -> bool) {
         let breach = self.breach();
         self.warnings(rules, say);
         if let Some(breach) = breach {
@@ -406,7 +410,7 @@ impl Clock {
     }
 
     /// A warning exists iff nothing ended the clock at or before it. Rule T7.
-    fn warnings(&self, rules: &Rules, say: &mut dyn FnMut(Dated)) {
+    fn warnings(&self, rules: &Rules, say: &mut dyn FnMut(Dated) -> bool) {
         let warn = &rules.objective(self.policy, self.objective).warn;
         for (level, warning) in (1..).zip(warn) {
             let date = self.warning_at(rules, *warning);
@@ -433,7 +437,13 @@ impl Clock {
     }
 
     /// An escalation exists iff nothing ended the clock and no waiver came at or before it. Rule T8.
-    fn escalations(&self, rules: &Rules, breached_at: Instant, until: Instant, say: &mut dyn FnMut(Dated)) {
+    fn escalations(
+        &self,
+        rules: &Rules,
+        breached_at: Instant,
+        until: Instant,
+        say: &mut dyn FnMut(Dated) -> bool,
+    ) {
         let objective = rules.objective(self.policy, self.objective);
         if objective.escalate.is_empty() || ends_with_breach(&objective.promise) {
             return;
@@ -453,8 +463,9 @@ impl Clock {
                     for count in 1..=times.unwrap_or(u32::MAX) {
                         let Some(date) = at(times_of(target, count)).filter(exists) else { break };
                         level = level.saturating_add(1);
-                        say(Dated::at_level(date, Step::Escalated, level));
-                        if until < date {
+                        let is_said = say(Dated::at_level(date, Step::Escalated, level));
+                        // One that the policy before told already is not the next one.
+                        if is_said && until < date {
                             break;
                         }
                     }
@@ -568,7 +579,7 @@ impl Clock {
 impl Taken {
     /// What the policy in force makes of one of its steps, given what was told before: it is dated no earlier than
     /// the policy came into force, and nothing is told twice. Rule T12.
-    fn dates(&self, own: Dated, told: &[(Dated, &Clock)]) -> Option<Dated> {
+    fn dates(&self, own: Dated, due_at: Option<Instant>, told: &[(Dated, &Clock)]) -> Option<Dated> {
         let is_told = || told.iter().any(|(told, _)| (told.step, told.level) == (own.step, own.level));
         let is_before = own.date < self.at;
         let is_dropped = match own.step {
@@ -577,7 +588,10 @@ impl Taken {
             Step::Escalated | Step::Waived => is_told(),
             _ => false,
         };
-        let cause = if is_before { Some(self.cause) } else { own.cause };
+        // A breach is dated no earlier than that already.
+        let is_of_deadline = matches!(own.step, Step::Breached | Step::Waived) && own.date == self.at;
+        let is_due_before = is_of_deadline && due_at.is_some_and(|due_at| due_at < self.at);
+        let cause = if is_before || is_due_before { Some(self.cause) } else { own.cause };
         (!is_dropped).then(|| Dated { date: own.date.max(self.at), cause, ..own })
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::clock::{Cause, Clock, Context, Dated, Gap, Step};
+use super::clock::{Cause, Clock, Context, Dated, Gap, Span, Step};
 use super::fact::{Added, Fact, Kind};
 use super::identity::{OutputId, Said};
 use super::instant::Instant;
@@ -104,6 +104,8 @@ pub enum Saying {
     Retracted {
         /// The identity of what was said.
         id: OutputId,
+        /// Whether a breach of its clock was ever said: one waived in advance never is. Rule T17.
+        has_breached: bool,
     },
 }
 
@@ -228,13 +230,29 @@ impl Engine {
         self.store.mark_unplanned(slot);
     }
 
+    /// What is dated before this changes the state, and nobody is told. Rule H9.
+    pub fn speak_from(&self) -> Instant {
+        self.settings.speak_from
+    }
+
+    /// Restoring has shown by which rules it judges, and from when on it speaks.
+    pub fn judge_by(&mut self, rules: Arc<Rules>, speak_from: Instant) {
+        self.rules = rules;
+        self.settings.speak_from = speak_from;
+    }
+
+    /// The latest instant up to which anything is known to have been proven: whatever was spoken was, also by a
+    /// predecessor whose horizon nobody knows any more.
+    pub fn proven_until(&self) -> Instant {
+        let spoken = self.store.slots().flat_map(|slot| &self.store.lead(slot).spoken);
+        let spoken_until = spoken.map(|spoken| spoken.date).max();
+        self.horizon.max(spoken_until).unwrap_or(Instant::MIN)
+    }
+
     /// Records were lost before they were read, as was found now. What is open and was not proven by then is
     /// undecidable; the record of it goes with the offsets that skip the gap. Rule H6.
     pub fn lose(&mut self, now: Instant) -> Gap {
-        // Whatever was spoken was proven, also by a predecessor whose horizon nobody knows any more.
-        let spoken = self.store.slots().flat_map(|slot| &self.store.lead(slot).spoken);
-        let spoken_until = spoken.map(|spoken| spoken.date).max();
-        let proven_until = self.horizon.max(spoken_until).unwrap_or(Instant::MIN);
+        let proven_until = self.proven_until();
         let after_last = self.store.gaps().last().map(|gap| gap.at.plus(1));
         let gap = Gap { at: after_last.max(Some(now)).unwrap_or(now), proven_until };
         self.store.add_gap(gap);
@@ -313,6 +331,13 @@ impl Engine {
         self.store.mark_all_unplanned();
     }
 
+    /// Rules that were taken up are in force no more, for the transaction was aborted that took them up.
+    pub fn take_back(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+        self.store.forget_open();
+        self.store.mark_all_unplanned();
+    }
+
     fn timeline(&self, slot: u32) -> Timeline {
         derive(self.source(slot), self.horizon.unwrap_or(Instant::MIN))
     }
@@ -347,7 +372,8 @@ impl Engine {
     /// Looks at the steps of a lead, of which those dated at or before `speaks_until` are spoken now.
     fn look(&self, slot: u32, timeline: &Timeline, speaks_until: Option<Instant>) -> Look {
         let lead = self.store.lead(slot);
-        let steps = steps(&self.rules, lead, timeline, self.horizon.unwrap_or(Instant::MIN));
+        let until = self.spoken_until_of(slot).max(self.horizon).unwrap_or(Instant::MIN);
+        let steps = steps(&self.rules, lead, timeline, until);
         let is_spoken = |date: Instant| speaks_until.is_some_and(|until| date <= until);
         let is_told = |dated: &Dated, clock: &Clock| is_spoken(dated.date) || lead.is_told(clock, dated);
         let untold =
@@ -370,7 +396,7 @@ impl Engine {
         let id = Arc::clone(self.store.id(slot));
         for place in stale {
             let spoken = self.store.lead(slot).spoken[place];
-            effects.outputs.push(self.retraction(&id, &spoken, timeline));
+            effects.outputs.push(self.retraction(slot, &id, &spoken, timeline));
             let spoken = &mut self.store.touch(slot).spoken[place];
             spoken.stands = false;
             spoken.times_retracted += 1;
@@ -440,14 +466,16 @@ impl Engine {
         }
     }
 
-    fn retraction(&self, lead_id: &Arc<str>, spoken: &Spoken, timeline: &Timeline) -> Output {
+    fn retraction(&self, slot: u32, lead_id: &Arc<str>, spoken: &Spoken, timeline: &Timeline) -> Output {
+        let is_breach = |other: &Spoken| other.clock() == spoken.clock() && other.step == Step::Breached;
+        let has_breached = self.store.lead(slot).spoken.iter().any(is_breach);
         let Spoken { started_at, turn, step, level, date, times_retracted, .. } = *spoken;
         let objective = self.rules.policies.name(spoken.name);
         let said = Said { lead_id, objective, started_at, turn, step, level, date, times_retracted };
         Output {
             id: said.retraction_id(),
             lead_id: Arc::clone(lead_id),
-            saying: Saying::Retracted { id: said.id() },
+            saying: Saying::Retracted { id: said.id(), has_breached },
             date,
             step,
             level,
@@ -507,13 +535,23 @@ impl Engine {
         let due = due.into_iter().chain(boundary).min();
         let open = look.open;
         if !lead.was_restored {
-            let is_new = |clock: &&OpenClock| !lead.open.iter().any(|known| known.is_same_as(clock));
+            let name = |clock: &OpenClock| self.rules.objective_name(clock.policy, clock.objective);
+            let is_same = |a: &OpenClock, b: &OpenClock| {
+                (a.started_at, a.turn, name(a)) == (b.started_at, b.turn, name(b))
+            };
+            let is_new = |clock: &&OpenClock| !lead.open.iter().any(|known| is_same(known, clock));
             effects.started.extend(open.iter().filter(is_new).map(|clock| (clock.policy, clock.objective)));
         }
         self.store.note(slot).was_restored = false;
         self.store.note_open(slot, open);
         self.store.note_bytes(slot);
         self.store.agenda.set(slot, due);
+    }
+
+    /// The latest date that was spoken of a lead: where a predecessor's clock was ahead, what comes next lies
+    /// beyond it and not only beyond the horizon.
+    fn spoken_until_of(&self, slot: u32) -> Option<Instant> {
+        self.store.lead(slot).spoken.iter().map(|spoken| spoken.date).max()
     }
 
     /// When a lead with nothing more to say leaves. Rule H10.
@@ -727,9 +765,13 @@ fn open_clocks(
         let is_breach = |dated: &Dated| matches!(dated.step, Step::Breached | Step::Waived);
         let own = || steps.iter().filter(|(_, other)| other.key() == clock.key()).map(|(dated, _)| dated);
         let state = if clock.is_running() {
-            match own().any(|dated| is_breach(dated) && is_told(dated, clock)) {
-                true => OpenState::Overdue,
-                false => OpenState::OnTrack,
+            let is_told_of =
+                |is_it: &dyn Fn(&Dated) -> bool| own().any(|one| is_it(one) && is_told(one, clock));
+            match () {
+                () if is_told_of(&is_breach) => OpenState::Overdue,
+                () if clock.pauses.last().is_some_and(Span::is_open) => OpenState::Paused,
+                () if is_told_of(&|dated| dated.step == Step::AtRisk) => OpenState::AtRisk,
+                () => OpenState::OnTrack,
             }
         } else if own().any(|dated| !is_told(dated, clock)) {
             OpenState::Ending

@@ -283,6 +283,12 @@ impl Rules {
         &self.policies.policies[usize::from(policy)].objectives[usize::from(objective)]
     }
 
+    /// The name of the objective at these indexes, if there is one.
+    pub fn objective_name(&self, policy: u16, objective: u16) -> Option<NameId> {
+        let policy = self.policies.policies.get(usize::from(policy))?;
+        policy.objectives.get(usize::from(objective)).map(|objective| objective.name)
+    }
+
     /// The policy at this index.
     pub fn policy(&self, policy: u16) -> &Policy {
         &self.policies.policies[usize::from(policy)]

@@ -136,20 +136,16 @@ pub struct OpenClock {
 /// How far a clock is that has not been spoken to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenState {
-    /// It runs, and no breach was spoken.
+    /// It runs, and neither a warning nor a breach was spoken.
     OnTrack,
+    /// It runs, and a warning was spoken, no breach.
+    AtRisk,
+    /// It is paused with no end in sight, and no breach was spoken.
+    Paused,
     /// It runs, and its breach was spoken.
     Overdue,
     /// It has ended, which was not spoken.
     Ending,
-}
-
-impl OpenClock {
-    /// Whether this is the same clock of the same lead.
-    pub fn is_same_as(&self, other: &OpenClock) -> bool {
-        (self.policy, self.objective, self.turn, self.started_at)
-            == (other.policy, other.objective, other.turn, other.started_at)
-    }
 }
 
 impl Default for Lead {
@@ -264,8 +260,8 @@ struct Touched {
     slot: u32,
 }
 
-/// How many clocks of each objective run: by policy and objective, on track and overdue.
-pub type Tally = BTreeMap<(u16, u16), [i64; 2]>;
+/// How many clocks of each objective run: by policy and objective, on track, at risk, overdue and paused.
+pub type Tally = BTreeMap<(u16, u16), [i64; 4]>;
 
 /// One map of all leads would stand still for seconds while it grows.
 const SHARDS: usize = 256;
@@ -328,7 +324,9 @@ impl Store {
             let counts = self.tally.entry((clock.policy, clock.objective)).or_default();
             match clock.state {
                 OpenState::OnTrack => counts[0] += by,
-                OpenState::Overdue => counts[1] += by,
+                OpenState::AtRisk => counts[1] += by,
+                OpenState::Overdue => counts[2] += by,
+                OpenState::Paused => counts[3] += by,
                 OpenState::Ending => {}
             }
         }
@@ -542,6 +540,17 @@ impl Store {
         for before in self.touched.iter_mut().filter_map(|touched| touched.before.as_mut()) {
             before.wait_until = before.wait_until.map(|until| until.min(now));
         }
+    }
+
+    /// Which clocks run is not known any more, for it was noted under other rules.
+    pub fn forget_open(&mut self) {
+        let slots: Vec<u32> = self.slots().collect();
+        for slot in slots {
+            self.note_open(slot, Vec::new());
+            // What runs when it is looked at next has been counted as started.
+            self.note(slot).was_restored = true;
+        }
+        self.tally.clear();
     }
 
     /// Notes that every lead must be looked at.

@@ -40,6 +40,8 @@ impl Known<'_> {
     fn of_lead(&self, finding: &Finding, key: &Key) -> Option<Excuse> {
         let is_missing = finding.kind == Kind::Missing;
         let is_different = finding.kind == Kind::Different;
+        // What is never taken back stays, although late truth would not have it. Rule H8.
+        let is_extra = finding.kind == Kind::Extra;
         let is = |so: fn(&LeadNote) -> bool| self.lead.is_some_and(so);
         let is_partial = self.lead.map_or(self.is_input_cut, |lead| lead.is_partial);
         let is_held = is(|lead| lead.is_held) || self.is_output_held;
@@ -51,6 +53,7 @@ impl Known<'_> {
             (is(|lead| lead.may_be_forgotten), Excuse::Forgotten),
             (is_missing && is_held, Excuse::HeldBack),
             (is_different && self.is_changed_late(finding, key), Excuse::LateFact),
+            (is_extra && !key.step.is_retracted() && is(|lead| !lead.late.is_empty()), Excuse::LateFact),
         ];
         excuses.into_iter().find(|(holds, _)| *holds).map(|(_, excuse)| excuse)
     }

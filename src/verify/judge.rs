@@ -11,7 +11,7 @@ use super::ledger::Expected;
 use super::letters::{Letter, Letters};
 use super::said::{Place, Said, What};
 use crate::sla::clock::Step;
-use crate::sla::engine::{self, Applied, Arrival, Effects, Engine};
+use crate::sla::engine::{self, Applied, Arrival, Effects, Engine, Output};
 use crate::sla::fact::{Fact, Kind as FactKind};
 use crate::sla::instant::Instant;
 use crate::sla::rules::Rules;
@@ -23,8 +23,10 @@ use crate::wire::routing::{Misrouted, Partitioner, Routing};
 /// How the service was set up.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What was promised.
-    pub rules: Arc<Rules>,
+    /// What partitions are judged by of which the changelog has nothing.
+    pub configured: History,
+    /// What the others were judged by.
+    pub histories: BTreeMap<Partition, History>,
     /// Writes what should have been said.
     pub encoder: Encoder,
     /// How many input topics there are.
@@ -51,6 +53,21 @@ pub struct Settings {
     pub retention_closed_ms: i64,
     /// How long others are kept, in milliseconds. Rule H10.
     pub retention_idle_ms: i64,
+}
+
+/// What a partition was judged by. Rules T13 and H9.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// What was promised, by one policy file after another.
+    pub rules: Arc<Rules>,
+    /// What is dated before it was told to nobody.
+    pub speak_from: Instant,
+}
+
+impl Settings {
+    fn history(&self, partition: Partition) -> &History {
+        self.histories.get(&partition).unwrap_or(&self.configured)
+    }
 }
 
 /// What is known of the logs of a partition number before they are read.
@@ -130,6 +147,7 @@ impl<'a> Judge<'a> {
         letters: &'a mut Letters,
         judged: &'a mut Judged,
     ) -> Judge<'a> {
+        let History { rules, speak_from } = settings.history(logs.partition).clone();
         // No fact is settled before everything is read, and no lead is forgotten before it is judged.
         let windows = engine::Settings {
             grace_ms: settings.grace_ms,
@@ -137,13 +155,13 @@ impl<'a> Judge<'a> {
             facts_max: usize::MAX,
             retention_closed_ms: settings.retention_closed_ms,
             retention_idle_ms: settings.retention_idle_ms,
-            speak_from: Instant::MIN,
+            speak_from,
         };
         Judge {
             settings,
             logs,
             log_start: None,
-            engine: Engine::without_transactions(Arc::clone(&settings.rules), windows),
+            engine: Engine::without_transactions(rules, windows),
             decoder: Decoder::new(settings.decoding),
             routing: Routing::new(settings.partitions, settings.partitioner),
             letters,
@@ -184,13 +202,9 @@ impl<'a> Judge<'a> {
             let has_more = self.engine.advance(until, LEADS_A_STEP, &mut effects);
             effects.started.clear();
             for output in effects.outputs.drain(..) {
-                if self.settings.has_outcomes || !matches!(output.step, Step::Met | Step::Cancelled) {
-                    let encoded = self.settings.encoder.encode(
-                        &self.settings.rules,
-                        &output,
-                        self.logs.partition,
-                        output.date,
-                    );
+                if self.is_compared(&output) {
+                    let (rules, encoder) = (self.engine.rules(), &self.settings.encoder);
+                    let encoded = encoder.encode(rules, &output, self.logs.partition, output.date);
                     self.expect(&encoded.value);
                 }
             }
@@ -199,6 +213,12 @@ impl<'a> Judge<'a> {
             }
         }
         self.check_merged();
+    }
+
+    /// A warning is told once, with what was known then; nothing can be said against it later. Rule T7.
+    fn is_compared(&self, output: &Output) -> bool {
+        let is_outcome = matches!(output.step, Step::Met | Step::Cancelled);
+        !output.is_silent && output.step != Step::AtRisk && (self.settings.has_outcomes || !is_outcome)
     }
 
     fn expect(&mut self, value: &[u8]) {
@@ -378,9 +398,10 @@ policies:
 
     fn settings() -> Settings {
         let policies = read_policies("policies.yaml", PROMISE).unwrap_or_else(|why| panic!("{why}"));
-        let policies = Arc::new(policies);
+        let rules = Arc::new(Rules::new(Arc::new(policies)));
         Settings {
-            rules: Arc::new(Rules::new(Arc::clone(&policies))),
+            configured: History { rules, speak_from: Instant::MIN },
+            histories: BTreeMap::new(),
             encoder: Encoder::new(vec!["leads".to_owned()]),
             inputs: 1,
             partitions: 1,

@@ -26,17 +26,20 @@ pub use table::table;
 
 use crate::config::{self, Config};
 use crate::kafka::reader::{Extent, Piece, Reader};
+use crate::runtime::history::rules_of;
 use crate::runtime::port::Error;
 use crate::serve;
 use crate::sla::clock::Step;
 use crate::sla::instant::Instant;
 use crate::sla::rules::Rules;
+use crate::sla::store::Store;
+use crate::wire::changelog::{self, Unreadable};
 use crate::wire::decode::{self, Decoder};
 use crate::wire::encode::Encoder;
 use crate::wire::record::{Partition, Record, Topic};
 use excuse::Known;
 use finding::{Excuse, Finding, Kind};
-use judge::{Judge, Judged, Logs};
+use judge::{History, Judge, Judged, Logs};
 use ledger::{Comparison, Ledger};
 use letters::Letters;
 use open::Open;
@@ -76,6 +79,7 @@ const RECORDS_A_WORD: u64 = 5_000;
 pub fn verify(request: &Request<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Report, Error> {
     let mut run = Run::start(request, progress)?;
     run.wait_for_service()?;
+    run.read_histories()?;
     let mut letters = run.read_letters()?;
     let judged = run.judge(&mut letters)?;
     let mut ledger = Ledger::default();
@@ -107,6 +111,10 @@ impl Topics {
 
     fn number(&self, index: usize) -> Topic {
         Topic::try_from(index).unwrap_or(Topic::MAX)
+    }
+
+    fn changelog(&self) -> Topic {
+        self.number(self.inputs)
     }
 
     fn dead_letter(&self) -> Topic {
@@ -157,6 +165,8 @@ struct Run<'a> {
     heard: BTreeMap<(Topic, Partition), i64>,
     /// Of logs whose start was deleted: everything written until then may be gone.
     cut_until: BTreeMap<(Topic, Partition), Instant>,
+    /// What every partition was judged by, as its changelog has it.
+    histories: BTreeMap<Partition, History>,
     other_policies: BTreeMap<String, u64>,
     hanging: BTreeMap<(Topic, Partition), i64>,
 }
@@ -192,6 +202,7 @@ impl<'a> Run<'a> {
             committed: Vec::new(),
             heard: BTreeMap::new(),
             cut_until,
+            histories: BTreeMap::new(),
             other_policies: BTreeMap::new(),
             hanging: BTreeMap::new(),
             extents,
@@ -255,6 +266,27 @@ impl<'a> Run<'a> {
         self.open.look(&now, Clock::now());
         let topics = &self.topics;
         Ok(now.iter().filter(|e| topics.is_input(e.topic)).map(|extent| extent.stable).collect())
+    }
+
+    /// Reads which policy files the partitions took up, and from when on they speak. Rules T13 and H9.
+    fn read_histories(&mut self) -> Result<(), Error> {
+        let (topic, mut readers) = (self.topics.changelog(), BTreeMap::new());
+        let (mut store, mut unreadable) = (Store::default(), None);
+        self.read_on("reading the changelog", |other| other == topic, &mut |record| {
+            if record.key.is_some_and(changelog::is_about_partition) {
+                let reader: &mut changelog::Reader = readers.entry(record.partition).or_default();
+                let taken = reader.take(record.key, record.value, &mut store);
+                unreadable = unreadable.take().or(taken.err());
+            }
+        })?;
+        unreadable.map_or(Ok(()), |error: Unreadable| Err(Error::Refused(error.to_string())))?;
+        for (partition, reader) in readers {
+            let rules = rules_of(&reader.editions()?).map_err(Error::Refused)?;
+            let speak_from = reader.progress().and_then(|progress| progress.speak_from);
+            let history = History { rules: Arc::new(rules), speak_from: speak_from.unwrap_or(Instant::MIN) };
+            self.histories.insert(partition, history);
+        }
+        Ok(())
     }
 
     fn read_letters(&mut self) -> Result<Letters, Error> {
@@ -321,7 +353,11 @@ impl<'a> Run<'a> {
         let config = self.request.config;
         let policies = Arc::new(config.policies.policies.clone());
         judge::Settings {
-            rules: Arc::new(Rules::new(Arc::clone(&policies))),
+            configured: History {
+                rules: Arc::new(Rules::new(policies)),
+                speak_from: config.input.speak_from.unwrap_or(Instant::MIN),
+            },
+            histories: self.histories.clone(),
             encoder: Encoder::new(config.input.topics.clone()),
             inputs: self.topics.inputs,
             partitions: self.partitions,
@@ -342,11 +378,11 @@ impl<'a> Run<'a> {
     fn listen(&mut self, ledger: &mut Ledger, judged: &Judged) -> Result<Comparison, Error> {
         let deadline = Clock::now() + self.request.wait;
         let first_output = self.topics.breaches();
-        let version = self.request.config.policies.policies.version.clone();
+        let versions = self.versions();
         loop {
             let mut other_policies = std::mem::take(&mut self.other_policies);
             self.read_on("reading what was said", |topic| first_output <= topic, &mut |record| {
-                hear(ledger, record, &version, &mut other_policies);
+                hear(ledger, record, &versions, &mut other_policies);
             })?;
             self.other_policies = other_policies;
             self.look()?;
@@ -357,6 +393,13 @@ impl<'a> Run<'a> {
             }
             sleep(LOOK_AGAIN);
         }
+    }
+
+    /// The versions of the policies that somebody was judged by.
+    fn versions(&self) -> BTreeSet<String> {
+        let editions = self.histories.values().flat_map(|history| history.rules.editions());
+        let configured = self.request.config.policies.policies.version.clone();
+        editions.map(|edition| edition.version.clone()).chain([configured]).collect()
     }
 
     fn compare(&self, ledger: &Ledger, judged: &Judged, moved: &BTreeSet<String>) -> Comparison {
@@ -526,11 +569,16 @@ fn read(
     })
 }
 
-fn hear(ledger: &mut Ledger, record: &Record<'_>, version: &str, others: &mut BTreeMap<String, u64>) {
+fn hear(
+    ledger: &mut Ledger,
+    record: &Record<'_>,
+    versions: &BTreeSet<String>,
+    others: &mut BTreeMap<String, u64>,
+) {
     let at = Place { topic: record.topic, partition: record.partition, offset: record.offset };
     match record.value.ok_or_else(|| "it has no value".to_owned()).and_then(Said::parse) {
         Ok(said) => {
-            if said.version != version {
+            if !versions.contains(&said.version) {
                 *others.entry(said.version.clone()).or_default() += 1;
             }
             ledger.hear(said, at);

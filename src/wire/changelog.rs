@@ -5,6 +5,7 @@
 //! | `L` and the lead id | format number, then the lead's head, with the chunk that is being filled; none once the lead is forgotten |
 //! | `C`, the number of a full chunk in four bytes, and the lead id | format number, then its facts and what was spoken; none once it is empty |
 //! | `G` and when it was found | [`GapRecord`] as JSON |
+//! | `R` and a number from 0 | the policy file that was taken up then, [`EditionRecord`] as JSON |
 //! | `P` | [`Progress`] as JSON |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +21,21 @@ use crate::sla::store::{Lead, RejectedAt, Spoken, Store};
 use crate::sla::timeline::Course;
 
 /// The first byte of every lead's value.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// A record of the changelog that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a changelog record cannot be read: {0}")]
-pub struct Unreadable(String);
+pub enum Unreadable {
+    /// Another version wrote it.
+    #[error(
+        "the changelog has format {0}, and this version reads {FORMAT}: give the service a new `changelog` topic and \
+         a new `kafka.group`, which judges the input topics from their beginning"
+    )]
+    Format(u8),
+    /// It makes no sense.
+    #[error("a changelog record cannot be read: {0}")]
+    Content(String),
+}
 
 /// What a partition's changelog belongs to and how far its input was applied. One is written with every
 /// transaction that touches the partition.
@@ -43,6 +53,8 @@ pub struct Progress {
     pub nonce: String,
     /// The version of the policies that judged.
     pub policies: String,
+    /// What is dated before it is told to nobody; none is the beginning. Fixed at the first start. Rule H9.
+    pub speak_from: Option<Instant>,
     /// The latest fact of any lead forgotten. Rule F10.
     pub forgotten_until: Option<Instant>,
     /// How keys are found to be partitioned.
@@ -62,6 +74,21 @@ pub struct Input {
     /// not rejected again as too late.
     #[serde(default)]
     pub read_before: i64,
+}
+
+/// A policy file that the partition took up: written with the transaction that did so. Rule T13.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditionRecord {
+    /// It is in force from here to the next one; none is the beginning.
+    pub from: Option<Instant>,
+    /// Hash of its text.
+    pub version: String,
+    /// Which of two files is the newer one, where it says so.
+    pub revision: Option<u64>,
+    /// Its text.
+    pub text: String,
+    /// The texts of the files it refers to, by the names it uses.
+    pub files: BTreeMap<String, String>,
 }
 
 /// Records were lost before they were read. Written with the offsets that skip them. Rule H6.
@@ -104,6 +131,8 @@ enum Entry<'a> {
     Chunk(&'a str, u32, Option<Chunk>),
     /// Records were lost.
     Gap(Box<GapRecord>),
+    /// A policy file was taken up.
+    Edition(usize, Box<EditionRecord>),
     /// The partition's progress.
     Progress(Box<Progress>),
 }
@@ -164,12 +193,27 @@ pub fn gap_key(gap: &GapRecord) -> Vec<u8> {
 
 /// Writes a gap.
 pub fn gap_value(gap: &GapRecord) -> Result<Vec<u8>, Unreadable> {
-    serde_json::to_vec(gap).map_err(|error| Unreadable(error.to_string()))
+    serde_json::to_vec(gap).map_err(|error| Unreadable::Content(error.to_string()))
+}
+
+/// A policy file's key: they are numbered from 0 in the order in which they were taken up.
+pub fn edition_key(number: usize) -> Vec<u8> {
+    format!("R{number}").into_bytes()
+}
+
+/// Writes a policy file.
+pub fn edition_value(edition: &EditionRecord) -> Result<Vec<u8>, Unreadable> {
+    serde_json::to_vec(edition).map_err(|error| Unreadable::Content(error.to_string()))
+}
+
+/// Whether a record is about the partition as a whole, and about no lead.
+pub fn is_about_partition(key: &[u8]) -> bool {
+    key == PROGRESS_KEY || key.starts_with(b"R")
 }
 
 /// Writes the progress.
 pub fn progress_value(progress: &Progress) -> Result<Vec<u8>, Unreadable> {
-    serde_json::to_vec(progress).map_err(|error| Unreadable(error.to_string()))
+    serde_json::to_vec(progress).map_err(|error| Unreadable::Content(error.to_string()))
 }
 
 /// The format number of what this version writes.
@@ -223,7 +267,7 @@ impl Writer {
         let Some(value) = value else { return sink(&self.key, None) };
         self.value.clear();
         self.value.push(FORMAT);
-        postcard::to_io(value, &mut self.value).map_err(|error| Unreadable(error.to_string()))?;
+        postcard::to_io(value, &mut self.value).map_err(|error| Unreadable::Content(error.to_string()))?;
         sink(&self.key, Some(&self.value))
     }
 }
@@ -269,6 +313,7 @@ fn items<'a, 'lead>(
 #[derive(Debug, Default)]
 pub struct Reader {
     progress: Option<Box<Progress>>,
+    editions: BTreeMap<usize, EditionRecord>,
     /// Leads of more than one chunk, until all of those have been read.
     large: BTreeMap<String, Large>,
 }
@@ -289,6 +334,7 @@ impl Reader {
     ) -> Result<(), Unreadable> {
         match read(key, value)? {
             Entry::Progress(progress) => self.progress = Some(progress),
+            Entry::Edition(number, edition) => drop(self.editions.insert(number, *edition)),
             Entry::Gap(gap) => store.restore_gap(gap.gap()),
             Entry::Head(lead_id, Some(head)) if head.chunk > 0 => {
                 store.restore(lead_id, None);
@@ -315,6 +361,15 @@ impl Reader {
         self.progress.as_deref()
     }
 
+    /// The policy files that the partition took up, in order.
+    pub fn editions(&self) -> Result<Vec<EditionRecord>, Unreadable> {
+        let first_missing = (0..self.editions.len()).find(|number| !self.editions.contains_key(number));
+        match first_missing {
+            Some(number) => Err(Unreadable::Content(format!("the policy file number {number} is missing"))),
+            None => Ok(self.editions.values().cloned().collect()),
+        }
+    }
+
     /// Everything has been read: leads of more than one chunk are put together.
     pub fn finish(&mut self, store: &mut Store) -> Result<(), Unreadable> {
         for (lead_id, Large { head, chunks }) in std::mem::take(&mut self.large) {
@@ -323,7 +378,7 @@ impl Reader {
                     store.restore(&lead_id, Some(head.into_lead(chunks)));
                 }
                 None if chunks.is_empty() => {}
-                _ => return Err(Unreadable(format!("lead `{lead_id}` is not whole"))),
+                _ => return Err(Unreadable::Content(format!("lead `{lead_id}` is not whole"))),
             }
         }
         Ok(())
@@ -355,44 +410,60 @@ impl Head {
 fn read<'a>(key: Option<&'a [u8]>, value: Option<&[u8]>) -> Result<Entry<'a>, Unreadable> {
     match (key, value) {
         (Some(PROGRESS_KEY), Some(value)) => {
-            let progress: Progress =
-                serde_json::from_slice(value).map_err(|error| Unreadable(error.to_string()))?;
+            let progress: Progress = serde_json::from_slice(value).map_err(|_| format_of(value))?;
             if progress.format != FORMAT {
-                return Err(other_format(progress.format));
+                return Err(Unreadable::Format(progress.format));
             }
             Ok(Entry::Progress(Box::new(progress)))
         }
         (Some([b'G', ..]), Some(value)) => {
-            let gap = serde_json::from_slice(value).map_err(|error| Unreadable(error.to_string()))?;
+            let gap =
+                serde_json::from_slice(value).map_err(|error| Unreadable::Content(error.to_string()))?;
             Ok(Entry::Gap(gap))
+        }
+        (Some([b'R', number @ ..]), Some(value)) => {
+            let number =
+                text(number)?.parse().map_err(|_| Unreadable::Content("an unknown key".to_owned()))?;
+            let edition =
+                serde_json::from_slice(value).map_err(|error| Unreadable::Content(error.to_string()))?;
+            Ok(Entry::Edition(number, edition))
         }
         (Some([b'L', lead_id @ ..]), value) => Ok(Entry::Head(text(lead_id)?, value.map(parse).transpose()?)),
         (Some([b'C', a, b, c, d, lead_id @ ..]), value) => {
             let number = u32::from_be_bytes([*a, *b, *c, *d]);
             Ok(Entry::Chunk(text(lead_id)?, number, value.map(parse).transpose()?))
         }
-        _ => Err(Unreadable("an unknown key".to_owned())),
+        _ => Err(Unreadable::Content("an unknown key".to_owned())),
+    }
+}
+
+/// Why a record of progress cannot be read: other versions keep other things in it.
+fn format_of(value: &[u8]) -> Unreadable {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u8,
+    }
+    match serde_json::from_slice(value) {
+        Ok(Format { format }) if format != FORMAT => Unreadable::Format(format),
+        Ok(_) => Unreadable::Content("a record of progress".to_owned()),
+        Err(error) => Unreadable::Content(error.to_string()),
     }
 }
 
 fn text(lead_id: &[u8]) -> Result<&str, Unreadable> {
-    std::str::from_utf8(lead_id).map_err(|_| Unreadable("a lead id that is not UTF-8".to_owned()))
+    std::str::from_utf8(lead_id).map_err(|_| Unreadable::Content("a lead id that is not UTF-8".to_owned()))
 }
 
 fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, Unreadable> {
     match value.split_first() {
         Some((&FORMAT, rest)) => match postcard::take_from_bytes(rest) {
             Ok((value, [])) => Ok(value),
-            Ok(_) => Err(Unreadable("bytes follow its end".to_owned())),
-            Err(error) => Err(Unreadable(error.to_string())),
+            Ok(_) => Err(Unreadable::Content("bytes follow its end".to_owned())),
+            Err(error) => Err(Unreadable::Content(error.to_string())),
         },
-        Some((format, _)) => Err(other_format(*format)),
-        None => Err(Unreadable("an empty value".to_owned())),
+        Some((format, _)) => Err(Unreadable::Format(*format)),
+        None => Err(Unreadable::Content("an empty value".to_owned())),
     }
-}
-
-fn other_format(format: u8) -> Unreadable {
-    Unreadable(format!("it has format {format}, and this version reads {FORMAT}"))
 }
 
 #[cfg(test)]
@@ -488,13 +559,45 @@ mod tests {
     }
 
     #[test]
+    fn another_format_is_refused_with_the_way_out() {
+        let (mut reader, mut store) = (Reader::default(), Store::default());
+        for (key, value) in
+            [(PROGRESS_KEY, br#"{"format":2,"incarnation":"x"}"#.as_slice()), (b"La", &[2, 0, 0])]
+        {
+            let refused = reader.take(Some(key), Some(value), &mut store).expect_err("another format");
+            assert_eq!(refused, Unreadable::Format(2));
+            assert!(refused.to_string().contains("new `changelog` topic"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn policy_files_come_back_in_their_order_and_none_may_be_missing() {
+        let edition = |number: usize| EditionRecord {
+            from: (0 < number).then(|| Instant::from_millis(number as i64)),
+            version: number.to_string(),
+            revision: None,
+            text: String::new(),
+            files: BTreeMap::new(),
+        };
+        let (mut reader, mut store) = (Reader::default(), Store::default());
+        let mut take = |reader: &mut Reader, number| {
+            let value = edition_value(&edition(number)).expect("JSON");
+            reader.take(Some(&edition_key(number)), Some(&value), &mut store).expect("a record");
+        };
+        (1..12).for_each(|number| take(&mut reader, number));
+        assert!(reader.editions().is_err(), "number 0 is missing");
+        take(&mut reader, 0);
+        assert_eq!(reader.editions(), Ok((0..12).map(edition).collect()));
+    }
+
+    #[test]
     fn a_lead_that_is_not_whole_is_refused() {
         let (mut topic, mut lead) = (Topic::default(), Lead::default());
         (0..200).for_each(|number| add(&mut lead, number));
         topic.write(None, Some(&lead));
         for key in topic.records.keys().cloned().collect::<Vec<_>>() {
             let taken = topic.records.remove(&key).expect("a record");
-            assert_eq!(topic.restored(), Err(Unreadable("lead `a` is not whole".to_owned())));
+            assert_eq!(topic.restored(), Err(Unreadable::Content("lead `a` is not whole".to_owned())));
             topic.records.insert(key, taken);
         }
     }

@@ -223,7 +223,7 @@ impl Encoder {
             Saying::Happened { clock, is_late_data, uncertain } => {
                 (Some(&**clock), *is_late_data, uncertain.as_slice(), None)
             }
-            Saying::Retracted { id } => {
+            Saying::Retracted { id, .. } => {
                 let retracts = Retracts { id: id.to_string(), transition: output.step.as_str() };
                 (None, true, [].as_slice(), Some(retracts))
             }

@@ -51,25 +51,12 @@ fn topics_that_must_not_be_made_are_asked_for_by_the_commands_that_make_them() {
         let brokers = kafka.bootstrap();
         format!("kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions 3")
     };
-    for topic in [&job.breaches, &job.dead_letter, &job.changelog] {
+    for topic in [&job.breaches, &job.warnings, &job.dead_letter, &job.changelog] {
         assert!(said.lines().any(|line| line.starts_with(&command(topic))), "{said}");
         assert!(!kafka.has_topic(topic), "`{topic}` was made");
     }
     let changelog = said.lines().find(|line| line.starts_with(&command(&job.changelog)));
     assert!(changelog.is_some_and(|line| line.contains("--config cleanup.policy=compact")), "{said}");
-}
-
-#[test]
-fn other_policies_over_an_old_changelog_are_refused_with_the_way_out() {
-    let Some(kafka) = Kafka::shared() else { return };
-    let job = judged(kafka, 1);
-    job.promise(&PROMISE.replace("1s", "2s"));
-    let (code, said) = job.refusal();
-    assert_eq!(code, REFUSED, "{said}");
-    assert!(said.contains("changelog") && said.contains("policies"), "{said}");
-    assert!(said.contains("kafka.group") && said.contains("of its own"), "it says what to do: {said}");
-    job.promise(PROMISE);
-    assert!(job.start_ready("").terminate().success(), "the way out leads out");
 }
 
 #[test]

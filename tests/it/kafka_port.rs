@@ -34,6 +34,7 @@ pub fn fresh(brokers: &str) -> KafkaSettings {
         properties: BTreeMap::new(),
         input_topics: vec![name("leads"), name("touches")],
         breaches: name("breaches"),
+        warnings: name("warnings"),
         outcomes: Some(name("outcomes")),
         dead_letter: name("dead"),
         changelog: name("changelog"),

@@ -12,6 +12,7 @@ mod http;
 mod kafka_helper;
 mod kafka_port;
 mod limits;
+mod policies;
 mod secrets;
 mod security;
 mod soak;

@@ -52,6 +52,7 @@ pub struct Job<'a> {
     pub kafka: &'a Kafka,
     pub inputs: Vec<String>,
     pub breaches: String,
+    pub warnings: String,
     pub dead_letter: String,
     pub changelog: String,
     pub group: String,
@@ -72,6 +73,7 @@ impl<'a> Job<'a> {
             kafka,
             inputs,
             breaches: unique("breaches"),
+            warnings: unique("warnings"),
             dead_letter: unique("dead"),
             changelog: unique("state"),
             group: unique("overdue"),
@@ -211,6 +213,7 @@ impl<'a> Job<'a> {
             ("kafka.group", &self.group),
             ("kafka.instance", instance),
             ("output.breaches", &self.breaches),
+            ("output.warnings", &self.warnings),
             ("output.dead_letter", &self.dead_letter),
             ("changelog", &self.changelog),
             ("policies", &policies),
@@ -249,6 +252,11 @@ impl Detector {
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait_until_ended()
+    }
+
+    /// Asks it to read its policies again.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
     }
 
     /// Stops it where it is.
