@@ -3,6 +3,7 @@
 pub mod check;
 pub mod config;
 pub mod demo;
+pub mod explain;
 pub mod replay;
 pub mod run;
 pub mod simulate;
@@ -27,6 +28,7 @@ use clap::{Parser, Subcommand};
     after_help = "Examples:\n  \
         overdue demo                                     see it at work, without Kafka\n  \
         overdue replay -p policies.yaml events.jsonl     judge what happened\n  \
+        overdue explain lead-42 -p policies.yaml events.jsonl   why one lead is where it is\n  \
         overdue check --config overdue.yaml              before it runs\n  \
         overdue test config/policies.test.yaml           policies tried out on stories\n  \
         overdue config show --config overdue.yaml        which setting comes from where\n  \
@@ -49,6 +51,7 @@ enum Command {
     Test(test::Args),
     Config(config::Args),
     Replay(replay::Args),
+    Explain(explain::Args),
     Verify(verify::Args),
     Simulate(simulate::Args),
 }
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(&args).unwrap_or_else(|failure| exit_code(Err(failure))),
         Command::Config(args) => exit_code(config::run(&args)),
         Command::Replay(args) => exit_code(replay::run(&args)),
+        Command::Explain(args) => exit_code(explain::run(&args)),
         Command::Verify(args) => verify::run(&args).unwrap_or_else(|failure| exit_code(Err(failure))),
         Command::Simulate(args) => exit_code(simulate::run(&args)),
     }

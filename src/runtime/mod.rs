@@ -39,6 +39,7 @@
 //! 13. Of a lead, a head is written and its full chunks of at most 64 facts that changed: one with a long history
 //!     does not write all of it again with each event.
 
+pub mod desk;
 pub mod port;
 pub mod restore;
 pub mod service;

@@ -13,6 +13,7 @@ use super::scenario::{Process, Scenario, Setup};
 use super::seeds;
 use crate::config::read_policies;
 use crate::metrics::Metrics;
+use crate::runtime::desk::Desk;
 use crate::runtime::port::Error;
 use crate::runtime::shared::{Board, Health, InputTopic, Shared, StateBytes};
 use crate::runtime::worker::Worker;
@@ -104,6 +105,7 @@ fn shared(rules: &Arc<Rules>, port: &SimPort, lateness_max_ms: i64) -> Arc<Share
         state: StateBytes::new(1, 0),
         health: Health::new(1),
         board: Board::new(0),
+        desk: Desk::default(),
     })
 }
 
