@@ -67,6 +67,8 @@ pub struct Explanation {
     pub merged_at: Option<Instant>,
     /// The facts that are kept, in order. Rule F3.
     pub facts: Vec<Told>,
+    /// How many of its facts are dated after what is judged, and are left out.
+    pub left_out: u64,
     /// Records that could not be used and name it.
     pub rejected: Vec<Place>,
     /// Its clocks, in the order in which they started.
@@ -129,6 +131,7 @@ pub fn explain(engine: &Engine, slot: u32, origin: Origin<'_>) -> Explanation {
         waits_until: lead.wait_until,
         merged_at: lead.merged_at,
         facts: facts.iter().map(|fact| told(fact, lead, judged_until, origin)).collect(),
+        left_out: 0,
         rejected: lead.rejected.iter().map(|rejected| rejected_at(rejected, origin)).collect(),
         clocks: account::accounts(engine, slot, origin, judged_until),
         retracted: lead.spoken.iter().filter_map(|spoken| retracted(engine, spoken)).collect(),

@@ -102,6 +102,9 @@ fn facts(explanation: &Explanation) -> String {
         ]
     };
     let mut text = "facts\n".to_owned() + &columns(explanation.facts.iter().map(row));
+    if explanation.left_out > 0 {
+        let _ = writeln!(text, "  dated later and left out: {}", explanation.left_out);
+    }
     for rejected in &explanation.rejected {
         let _ = writeln!(text, "  could not be used: {rejected}");
     }

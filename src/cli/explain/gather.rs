@@ -36,6 +36,7 @@ impl Gathered {
         origin: Origin<'_>,
     ) -> Option<Explanation> {
         let mut engine = explain::engine(rules);
+        let left_out = self.facts.iter().filter(|fact| until < fact.time).count() as u64;
         for fact in self.facts.into_iter().filter(|fact| fact.time <= until) {
             let arrival = Arrival { at: fact.time, recorded_at: None };
             engine.apply(lead_id, fact, arrival);
@@ -46,6 +47,6 @@ impl Gathered {
         let slot = engine.store().find(lead_id)?;
         // Nothing is said, so nothing has to be looked at.
         engine.advance(until, 0, &mut Effects::default());
-        Some(explain::explain(&engine, slot, origin))
+        Some(Explanation { left_out, ..explain::explain(&engine, slot, origin) })
     }
 }
