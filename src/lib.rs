@@ -14,7 +14,8 @@
 //!    names what keeps a promise to be true then, each of which can be taken away to see it fail.
 //! 5. [`config`]: text to policies and settings that cannot be wrong. [`cli`] has one file a command,
 //!    [`serve`] puts a running service together, [`http`] and [`metrics`] say how it is.
-//! 6. [`replay`] judges files with the same engine, [`verify`] what a service said; [`demo`] has leads to watch.
+//! 6. [`replay`] judges files with the same engine, [`verify`] what a service said; [`explain`] says why a lead is
+//!    where it is, [`policy_tests`] tries policies out on stories; [`demo`] has leads to watch.
 //!
 //! # How data flows
 //!
@@ -44,9 +45,11 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod explain;
 pub mod http;
 pub mod kafka;
 pub mod metrics;
+pub mod policy_tests;
 pub mod replay;
 pub mod runtime;
 pub mod safeguard;

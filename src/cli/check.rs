@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::config::{self, PolicyFile, Problem, Problems, written_target};
+use crate::config::{self, PolicyFile, Problem, Problems, words, written_target};
 use crate::sla::instant::Instant;
 use crate::sla::policy::{Objective, Policies, Policy};
 
 mod example;
-mod words;
 
 use example::Example;
 

@@ -3,9 +3,11 @@
 pub mod check;
 pub mod config;
 pub mod demo;
+pub mod explain;
 pub mod replay;
 pub mod run;
 pub mod simulate;
+pub mod test;
 pub mod verify;
 
 use std::process::ExitCode;
@@ -26,7 +28,9 @@ use clap::{Parser, Subcommand};
     after_help = "Examples:\n  \
         overdue demo                                     see it at work, without Kafka\n  \
         overdue replay -p policies.yaml events.jsonl     judge what happened\n  \
+        overdue explain lead-42 -p policies.yaml events.jsonl   why one lead is where it is\n  \
         overdue check --config overdue.yaml              before it runs\n  \
+        overdue test config/policies.test.yaml           policies tried out on stories\n  \
         overdue config show --config overdue.yaml        which setting comes from where\n  \
         overdue run --config overdue.yaml                the service\n  \
         overdue verify --config overdue.yaml             whether what it said is right\n\n\
@@ -44,8 +48,10 @@ enum Command {
     Run(run::Args),
     Demo(demo::Args),
     Check(check::Args),
+    Test(test::Args),
     Config(config::Args),
     Replay(replay::Args),
+    Explain(explain::Args),
     Verify(verify::Args),
     Simulate(simulate::Args),
 }
@@ -107,8 +113,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => exit_code(run::run(&args)),
         Command::Demo(args) => exit_code(demo::run(&args)),
         Command::Check(args) => check::check(&args),
+        Command::Test(args) => test::run(&args).unwrap_or_else(|failure| exit_code(Err(failure))),
         Command::Config(args) => exit_code(config::run(&args)),
         Command::Replay(args) => exit_code(replay::run(&args)),
+        Command::Explain(args) => exit_code(explain::run(&args)),
         Command::Verify(args) => verify::run(&args).unwrap_or_else(|failure| exit_code(Err(failure))),
         Command::Simulate(args) => exit_code(simulate::run(&args)),
     }

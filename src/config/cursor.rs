@@ -10,7 +10,7 @@ use crate::sla::instant::Instant;
 
 /// A value, where it is in the tree, and the report its problems go to.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     pub node: &'a Node,
     pub path: String,
     /// Where its key was written; its own place in a list.
@@ -20,7 +20,7 @@ pub(super) struct Cursor<'a> {
 
 /// The fields of a map, of which every name is known.
 #[derive(Debug, Clone)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     /// The map.
     pub of: Cursor<'a>,
     /// Whether a field was refused, so that what seems to be missing may be meant by it.
@@ -198,6 +198,6 @@ fn midnight(text: &str) -> Option<Instant> {
 }
 
 /// What is said of something that a later version will have.
-pub(super) fn unsupported(name: &str) -> String {
+pub(crate) fn unsupported(name: &str) -> String {
     format!("`{name}` is not supported by this version")
 }

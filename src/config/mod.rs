@@ -11,6 +11,12 @@ mod secret;
 mod settings;
 mod shown;
 mod tree;
+pub mod words;
+
+pub(crate) use cursor::{Cursor, Fields};
+pub(crate) use problem::{Report, did_you_mean, listed};
+pub(crate) use settings::read_text;
+pub(crate) use tree::{Kind, Node, Value, parse};
 
 pub use checked::{
     Config, Http, Input, Kafka, KeyedBy, Output, Partitioner, PolicyFile, Properties, Retention,

@@ -81,7 +81,7 @@ fn blank(c: char) -> char {
 
 /// Where a value was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Index of the origin in the report.
     pub origin: usize,
     /// From 1; 0 where the origin has no lines.
@@ -99,7 +99,7 @@ struct Origin {
 
 /// Gathers problems while a configuration is read.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     origins: RefCell<Vec<Origin>>,
     found: RefCell<Vec<(Place, Problem)>>,
     known: RefCell<HashSet<Problem>>,
@@ -184,7 +184,7 @@ fn visible(text: &str) -> String {
 }
 
 /// The nearest of `known`, as a question to append.
-pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(written, known).map(|near| format!(", did you mean `{near}`?")).unwrap_or_default()
 }
 
@@ -196,7 +196,7 @@ fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Optio
 }
 
 /// Names in backticks, separated by commas.
-pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

@@ -142,7 +142,7 @@ fn variable(path: &str) -> String {
 }
 
 /// Reads a file of text.
-pub(super) fn read_text(path: &Path) -> Result<String, String> {
+pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}").to_lowercase())?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();

@@ -15,14 +15,14 @@ const VALUES_MAX: usize = 200_000;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub at: Place,
     pub value: Value,
 }
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Scalar(Kind, String),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -30,7 +30,7 @@ pub(super) enum Value {
 
 /// What a scalar is in YAML's core schema; its text is kept beside it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Null,
     Bool(bool),
     Number(f64),
@@ -39,7 +39,7 @@ pub(super) enum Kind {
 
 /// A key of a map and its value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub key: String,
     pub at: Place,
     pub node: Node,
@@ -72,7 +72,7 @@ impl Node {
 
 /// Reads one document. `None`, with the problem in the report, where the text is not YAML that is
 /// allowed here; a key given twice is a problem too, of which the first stays.
-pub(super) fn parse(report: &Report, origin: Place, text: &str) -> Option<Node> {
+pub(crate) fn parse(report: &Report, origin: Place, text: &str) -> Option<Node> {
     if text.len() > TEXT_BYTES_MAX {
         report.add(origin, "", &format!("is larger than {} MiB", TEXT_BYTES_MAX >> 20));
         return None;

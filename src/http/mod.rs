@@ -1,4 +1,4 @@
-//! What others may ask of a running service: `/metrics`, `/livez`, `/readyz`.
+//! What others may ask of a running service: `/metrics`, `/livez`, `/readyz`, `/api/v1/leads/{id}/explain`.
 //!
 //! [`guard`] decides who may ask for what, `listen` how long and how much one may ask.
 
@@ -16,6 +16,7 @@ use crate::runtime::shared::Shared;
 use crate::runtime::trouble::Troubles;
 use crate::sla::instant::Instant;
 
+mod explain;
 pub mod guard;
 mod listen;
 
@@ -44,6 +45,7 @@ pub async fn serve(listener: TcpListener, token: Option<guard::Token>, asked: As
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .route("/api/v1/leads/{id}/explain", get(explain::explain))
         .with_state(asked);
     listen::serve(listener, guard::guarded(router, token)).await;
 }

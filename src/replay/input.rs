@@ -99,7 +99,7 @@ impl Inputs {
     }
 
     /// The next line by time; rejected ones as soon as they are read.
-    pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Line<'_>>, Error> {
         for (index, file) in self.files.iter_mut().enumerate() {
             if matches!(file.head, Head::Unread) {
                 file.read(&mut self.decoder, index as Topic)?;

@@ -42,6 +42,7 @@
 //! 14. The policy files that a partition took up are in its changelog with their text, each written with the
 //!     transaction that took it up; an abort gives the file before back its force.
 
+pub mod desk;
 pub mod history;
 pub mod port;
 pub mod report;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::desk::Desk;
 use super::history::Shelf;
 use super::port::{Partition, Topic};
 use crate::metrics::Metrics;
@@ -50,6 +51,8 @@ pub struct Shared {
     pub health: Health,
     /// Where the clocks that are due next are shown.
     pub board: Board,
+    /// Where questions wait for the workers.
+    pub desk: Desk,
 }
 
 /// The clocks that are due next.

@@ -21,7 +21,7 @@ use crate::wire::changelog::{self, GapRecord, Input, Loss, Progress};
 use crate::wire::dead_letter::DeadLetter;
 use crate::wire::decode::{Decoder, NAME_BYTES_MAX, Reason, Rejected};
 use crate::wire::encode::Encoded;
-use crate::wire::routing::Routing;
+use crate::wire::routing::{Partitioner, Routing};
 
 /// One partition number that is being processed.
 pub struct Task {
@@ -177,6 +177,11 @@ impl Task {
     /// The policy files that it has taken up.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// How keys are partitioned, where it has been found out.
+    pub fn partitioner(&self) -> Option<Partitioner> {
+        self.routing.partitioner()
     }
 
     /// Where the committed state reads on.

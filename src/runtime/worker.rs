@@ -11,6 +11,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand_chacha::ChaCha12Rng;
 
+use super::desk;
 use super::port::{Answer, Bounds, Error, Offsets, Partition, Polled, Port};
 use super::restore::{Refused, Restore, Restored};
 use super::shared::Shared;
@@ -157,6 +158,7 @@ impl<P: Port> Worker<P> {
         self.commit_if_due()?;
         self.hold_if_full()?;
         self.publish();
+        self.answer_questions();
         Ok(())
     }
 
@@ -736,6 +738,22 @@ impl<P: Port> Worker<P> {
         self.is_held = is_full;
         self.shared.metrics.reading_held(self.index, is_full);
         Ok(())
+    }
+
+    /// Tells those who asked about a lead what is known of it.
+    fn answer_questions(&self) {
+        while let Some(question) = self.shared.desk.next(self.index) {
+            let mut answer = desk::Answer::default();
+            let is_known = !matches!(self.transaction, Transaction::Unknown(_));
+            for (partition, phase) in &self.partitions {
+                match phase {
+                    Phase::Live(task) if is_known => answer.hear(task, &question.lead_id),
+                    Phase::Live(_) | Phase::Restoring(_) => answer.restoring.push(*partition),
+                    Phase::Stopped => {}
+                }
+            }
+            question.answer(answer);
+        }
     }
 
     fn publish(&mut self) {

@@ -17,6 +17,7 @@ use crate::http;
 use crate::kafka::admin::{self, Layout};
 use crate::kafka::{KafkaPort, KafkaSettings};
 use crate::metrics::Metrics;
+use crate::runtime::desk::Desk;
 use crate::runtime::history::Shelf;
 use crate::runtime::port::Error;
 use crate::runtime::service::Service;
@@ -165,6 +166,7 @@ pub fn share(config: &Config, layout: &Layout, board_rows: usize, voice: &Voice)
         metrics: voice.metrics.clone(),
         health: Health::new(worker_count(config, layout.partitions)),
         board: Board::new(board_rows),
+        desk: Desk::new(worker_count(config, layout.partitions)),
     })
 }
 

@@ -14,6 +14,7 @@ use super::scenario::{Process, Scenario, Setup};
 use super::seeds;
 use crate::config::{PolicyFile, read_policies};
 use crate::metrics::Metrics;
+use crate::runtime::desk::Desk;
 use crate::runtime::history::{History, Shelf};
 use crate::runtime::port::Error;
 use crate::runtime::shared::{Board, Health, InputTopic, Shared, StateBytes};
@@ -198,6 +199,7 @@ fn shared(port: &SimPort, edition: usize, windows: engine::Settings) -> Arc<Shar
         state: StateBytes::new(1, 0),
         health: Health::new(1),
         board: Board::new(0),
+        desk: Desk::default(),
     })
 }
 

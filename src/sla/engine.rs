@@ -120,6 +120,28 @@ pub struct Effects {
     pub abandoned: usize,
 }
 
+/// A clock and its steps, those planned after the horizon among them, in the order of dates.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// The clock.
+    pub clock: Clock,
+    /// What it has come to, and what it will if nothing more happens.
+    pub steps: Vec<Lived>,
+}
+
+/// A step of a clock, and who had the lead then.
+#[derive(Debug, Clone)]
+pub struct Lived {
+    /// The step.
+    pub dated: Dated,
+    /// Index of the policy that judged it.
+    pub policy: u16,
+    /// Who had the lead, and where it was. Rule T18.
+    pub context: Arc<Context>,
+    /// Whether it was said and stands.
+    pub is_said: bool,
+}
+
 /// The state of one partition and the rules it is judged by.
 #[derive(Debug)]
 pub struct Engine {
@@ -313,6 +335,27 @@ impl Engine {
     /// Breached clocks that nobody can waive any more because a lead has too many, since this was last asked.
     pub fn take_left(&mut self) -> Vec<(Arc<str>, Clock)> {
         std::mem::take(&mut self.left)
+    }
+
+    /// Every clock of a lead with its steps, as [`Engine::clocks`], in the order in which they started.
+    pub fn histories(&self, slot: u32) -> Vec<History> {
+        let timeline = self.timeline(slot);
+        let lead = self.store.lead(slot);
+        let until = self.horizon.unwrap_or(Instant::MIN);
+        let history = |clock: &Clock| {
+            let lived = |(dated, then): &(Dated, &Clock)| Lived {
+                dated: *dated,
+                policy: then.policy,
+                context: self.context_of(slot, then, *dated, &timeline),
+                is_said: lead.is_told(then, dated),
+            };
+            let mut steps: Vec<_> = clock.steps(&self.rules, until).iter().map(lived).collect();
+            steps.sort_by_key(|lived| lived.dated.date);
+            History { clock: clock.clone(), steps }
+        };
+        let mut histories: Vec<_> = timeline.clocks(&lead.decided).map(history).collect();
+        histories.sort_by_key(|history| history.clock.key());
+        histories
     }
 
     /// Who has a lead after its last fact, and where it is.

@@ -248,6 +248,7 @@ pub mod horizon;
 pub mod identity;
 pub mod instant;
 pub mod policy;
+pub mod portrait;
 pub mod rules;
 mod signal;
 mod standing;

@@ -214,6 +214,11 @@ impl Rules {
         &self.editions[self.ready[usize::from(policy)].edition]
     }
 
+    /// The policies that are tried at an instant, in their order. Rule T12.
+    pub fn tried_at(&self, at: Instant) -> Range<u16> {
+        self.edition_at(at).map_or(0..0, |edition| edition.policies.clone())
+    }
+
     /// The attributes that are kept of a lead.
     pub fn tracked(&self) -> &[String] {
         &self.tracked

@@ -15,7 +15,7 @@ pub enum Partitioner {
 
 impl Partitioner {
     /// The partition of a key, if it can be known.
-    fn partition(self, key: &[u8], partitions: i32) -> Option<i32> {
+    pub fn partition(self, key: &[u8], partitions: i32) -> Option<i32> {
         let count = u32::try_from(partitions).ok().filter(|count| *count > 0)?;
         let hash = match self {
             Partitioner::Murmur2 => murmur2::murmur2(key, murmur2::KAFKA_SEED) & 0x7fff_ffff,

@@ -7,6 +7,7 @@ mod detector_input;
 mod detector_lost;
 mod detector_service;
 mod examples;
+mod explain;
 mod hostile;
 mod http;
 mod kafka_helper;

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::words;
+use crate::config::words;
 use crate::sla::calendar::Calendar;
 use crate::sla::instant::Instant;
 use crate::sla::policy::{

@@ -314,7 +314,7 @@ impl Detector {
     }
 
     /// Where it listens, once it has said so.
-    fn http(&self) -> Option<&String> {
+    pub fn http(&self) -> Option<&String> {
         if self.http.get().is_none() {
             let said = self.said();
             let address = said.split(" http=").nth(1)?.split_once(['\n', ' '])?.0;

@@ -1,13 +1,13 @@
 //! Policies in plain words.
 
-use crate::config::written_target;
+use super::duration::written as written_target;
 use crate::sla::policy::{
     CalendarChoice, Comparison, Condition, Destination, Entry, Escalation, FieldTest, Match, Objective,
     Operand, Pause, Penalty, Policies, Promise, Reentry, Scalar, Target, Test, TouchForm, Validity, Warning,
 };
 
 /// Which leads match.
-pub(super) fn leads(matches: &[Match]) -> String {
+pub fn leads(matches: &[Match]) -> String {
     let test = |test: &Test| match test {
         Test::AnyOf(scalars) => either(scalars.iter().map(scalar)),
         Test::NoneOf(scalars) => format!("other than {}", either(scalars.iter().map(scalar))),
@@ -28,7 +28,7 @@ pub(super) fn leads(matches: &[Match]) -> String {
 }
 
 /// When a version is valid; `None` is always. Rule T13.
-pub(super) fn valid(valid: Validity) -> Option<String> {
+pub fn valid(valid: Validity) -> Option<String> {
     match (valid.from, valid.until) {
         (None, None) => None,
         (Some(from), None) => Some(format!("valid from {from}")),
@@ -38,7 +38,7 @@ pub(super) fn valid(valid: Validity) -> Option<String> {
 }
 
 /// `contacted within 1h of created`
-pub(super) fn promise(objective: &Objective) -> String {
+pub fn promise(objective: &Objective) -> String {
     let mut words = match &objective.promise {
         Promise::Response(response) => {
             let targets: Vec<_> = response.within.iter().map(|entry| written_target(entry.target)).collect();
@@ -58,7 +58,7 @@ pub(super) fn promise(objective: &Objective) -> String {
 }
 
 /// Any of some conditions.
-pub(super) fn any_of(conditions: &[Condition]) -> String {
+pub fn any_of(conditions: &[Condition]) -> String {
     either(conditions.iter().map(condition))
 }
 
@@ -93,7 +93,7 @@ fn ordinal(number: usize) -> String {
 }
 
 /// The calendar by name; where an attribute chooses, the one of most leads and the others.
-pub(super) fn calendar(policies: &Policies, choice: &CalendarChoice) -> Option<String> {
+pub fn calendar(policies: &Policies, choice: &CalendarChoice) -> Option<String> {
     let name = |index: usize| policies.calendars[index].name.as_str();
     match choice {
         CalendarChoice::None => None,
@@ -107,7 +107,7 @@ pub(super) fn calendar(policies: &Policies, choice: &CalendarChoice) -> Option<S
 }
 
 /// What an objective has besides its promise, a line each.
-pub(super) fn details(objective: &Objective) -> Vec<String> {
+pub fn details(objective: &Objective) -> Vec<String> {
     let (mut lines, mut rest) = (Vec::new(), Vec::new());
     if let Promise::Response(response) = &objective.promise {
         lines.extend(response.within.iter().filter(|_| response.within.len() > 1).map(entry));
@@ -178,7 +178,8 @@ fn reentry(reentry: Reentry) -> Option<&'static str> {
     }
 }
 
-pub(super) fn condition(condition: &Condition) -> String {
+/// One condition.
+pub fn condition(condition: &Condition) -> String {
     match condition {
         Condition::Created => "created".to_string(),
         Condition::Assigned => "assigned".to_string(),
@@ -208,6 +209,11 @@ fn contacted(tests: &[FieldTest]) -> String {
         [] => "contacted".to_string(),
         _ => format!("contacted ({})", words.join(", ")),
     }
+}
+
+/// What a contact's field must be.
+pub fn either_of(test: &FieldTest) -> String {
+    either(test.any_of.iter().map(operand))
 }
 
 fn destination(destination: &Destination) -> String {
