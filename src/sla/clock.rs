@@ -357,7 +357,8 @@ impl Clock {
         if let Some(breach) = breach {
             let waived_at = self.waiver.as_ref().map(|waiver| waiver.at);
             let is_waived = waived_at.is_some_and(|waived| waived <= breach.at);
-            say(Dated::new(breach.at, if is_waived { Step::Waived } else { Step::Breached }));
+            let step = if is_waived { Step::Waived } else { Step::Breached };
+            say(Dated { cause: self.breach_cause(breach), ..Dated::new(breach.at, step) });
             if let Some(waived) = waived_at.filter(|_| !is_waived) {
                 say(Dated::new(waived, Step::Waived));
             }
@@ -389,6 +390,11 @@ impl Clock {
             return None;
         }
         Some(Breach { at: taken.map_or(due_at, |taken| due_at.max(taken.at)), due_at })
+    }
+
+    /// Why a breach is not dated as it was due: the policy that says so came into force later. Rule T12.
+    fn breach_cause(&self, breach: Breach) -> Option<Cause> {
+        self.taken.as_ref().filter(|taken| breach.due_at < taken.at).map(|taken| taken.cause)
     }
 
     /// Whether a waiver keeps it from saying what is dated so. Rule T17.
