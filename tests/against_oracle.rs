@@ -5,6 +5,7 @@
 //! `OVERDUE_WITHOUT=touch,waivers` leaves features out. `OVERDUE_SEEDS=1000` tries seeds 0 to 999, `OVERDUE_SEEDS=17..18` seed 17 alone.
 
 mod oracle;
+mod properties;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

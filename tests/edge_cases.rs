@@ -431,7 +431,7 @@ fn an_answer_in_time_that_arrives_late_takes_the_breach_back_by_its_id() {
     telling.hear("Mon 09:30 a contacted");
     telling.advance("Mon 11:00");
     let taken_back = telling.effects.outputs.iter().filter_map(|output| match output.saying {
-        Saying::Retracted { id } => Some(id),
+        Saying::Retracted { id, .. } => Some(id),
         Saying::Happened { .. } => None,
     });
     assert_eq!(taken_back.collect::<Vec<_>>(), said);

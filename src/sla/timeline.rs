@@ -199,10 +199,9 @@ impl Course {
     /// Whether a clock runs, under whatever policy, or comes of a window that is still to begin.
     pub fn may_have(&self, key: Key) -> bool {
         let others = self.others.iter().map(|(_, track)| track);
-        std::iter::once(&self.track).chain(others).any(|track| {
-            track.running.iter().any(|clock| clock.key() == key)
-                || track.next_turn().is_some_and(|begin| begin <= key.0)
-        })
+        std::iter::once(&self.track)
+            .chain(others)
+            .any(|track| track.running.iter().any(|clock| clock.key() == key) || track.may_turn_to(key))
     }
 
     /// Takes all facts of one instant and moves the clocks that end into `ended`; `earlier` are the facts before

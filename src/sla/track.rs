@@ -173,6 +173,12 @@ impl Track {
         self.touching.iter().filter_map(|touching| touching.window.as_ref()?.end).min()
     }
 
+    /// Whether a clock may come of a window that is still to begin. Rule T15.
+    pub fn may_turn_to(&self, (started_at, name, _): Key) -> bool {
+        let own = self.touching.iter().filter(|touching| touching.name == name);
+        own.filter_map(|touching| touching.window.as_ref()?.end).any(|end| end <= started_at)
+    }
+
     /// One after `lead-deleted` begins the lead anew, nothing before it counting. Rule F5.
     pub fn begin_anew(&mut self) {
         self.early.clear();
