@@ -204,7 +204,7 @@ fn versions(dice: &mut Dice, era: &Era, policy: Value, ordered: bool) -> Vec<Val
     if dice.percent(20) {
         second["effective_until"] = at(bounds[2] + 3);
     }
-    for (name, promise) in second["objectives"].as_object_mut().into_iter().flatten() {
+    for (name, promise) in second.get_mut("objectives").and_then(Value::as_object_mut).into_iter().flatten() {
         let is_touch = TOUCHES.contains(&name.as_str());
         match promise {
             Value::Object(promise) if promise.contains_key("within") => {
