@@ -188,7 +188,7 @@ mod walk {
             for &(holiday, open, close) in &case.holiday_hours {
                 if holiday == date {
                     let (from, to) = self.shift(date, open, close);
-                    self.fill(from, to, |_| true);
+                    self.fill(from, to, |other| other == date || !case.is_holiday(other));
                 }
             }
         }

@@ -108,6 +108,7 @@ fn exposition() -> String {
     metrics.clock_leads(0, 0);
     metrics.reading_held(0, false);
     metrics.worker_has(0, 1, 0);
+    metrics.older_policies(0, false);
     String::from_utf8(metrics.expose().expect("an exposition")).expect("text")
 }
 
