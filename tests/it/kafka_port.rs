@@ -569,7 +569,7 @@ fn topics_are_checked_before_the_first_worker() {
         admin::create_topic(&settings, topic, 2, &[]).expect("it is created");
     }
     let commands = refused(&settings, false);
-    assert_eq!(commands.matches("kafka-topics.sh").count(), 4, "{commands}");
+    assert_eq!(commands.matches("kafka-topics.sh").count(), 5, "{commands}");
     let layout = admin::prepare(&settings, true).expect("they are created");
     assert_eq!(layout.partitions, 2);
     let ids = layout.topic_ids.clone().expect("topics have ids");
