@@ -327,7 +327,7 @@ impl Clock {
             Some(taken) => {
                 let told = steps.len();
                 self.own_steps(rules, until, &mut |own| {
-                    let dated = taken.dates(own, self.due_at, &steps[..told]);
+                    let dated = taken.dates(own, &steps[..told]);
                     let dated = dated.filter(|own| self.still_escalates(own));
                     steps.extend(dated.map(|own| (own, self)));
                     dated.is_some()
@@ -585,7 +585,7 @@ impl Clock {
 impl Taken {
     /// What the policy in force makes of one of its steps, given what was told before: it is dated no earlier than
     /// the policy came into force, and nothing is told twice. Rule T12.
-    fn dates(&self, own: Dated, due_at: Option<Instant>, told: &[(Dated, &Clock)]) -> Option<Dated> {
+    fn dates(&self, own: Dated, told: &[(Dated, &Clock)]) -> Option<Dated> {
         let is_told = || told.iter().any(|(told, _)| (told.step, told.level) == (own.step, own.level));
         let is_before = own.date < self.at;
         let is_dropped = match own.step {
@@ -594,10 +594,7 @@ impl Taken {
             Step::Escalated | Step::Waived => is_told(),
             _ => false,
         };
-        // A breach is dated no earlier than that already.
-        let is_of_deadline = matches!(own.step, Step::Breached | Step::Waived) && own.date == self.at;
-        let is_due_before = is_of_deadline && due_at.is_some_and(|due_at| due_at < self.at);
-        let cause = if is_before || is_due_before { Some(self.cause) } else { own.cause };
+        let cause = if is_before { Some(self.cause) } else { own.cause };
         (!is_dropped).then(|| Dated { date: own.date.max(self.at), cause, ..own })
     }
 }
