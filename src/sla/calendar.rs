@@ -451,7 +451,8 @@ impl Rules {
     /// Adds what the holidays leave of a shift that begins on `day`. Rule C2.
     fn cut_holidays(&self, day: i64, open: i64, close: i64, dates: &Dates, intervals: &mut Vec<(i64, i64)>) {
         let mut from = open;
-        for &holiday in self.holidays.range(day..day + REACH_DAYS) {
+        let holidays = self.holidays.range(day..day + REACH_DAYS);
+        for &holiday in holidays.filter(|&&holiday| !dates.is_skipped(holiday)) {
             let (begin, end) = (dates.begin(holiday), dates.begin(holiday + 1));
             if begin < close && from < end {
                 intervals.extend((from < begin).then_some((from, begin)));
@@ -1034,6 +1035,11 @@ mod tests {
         check("Pacific/Apia mon-sun 09:00-17:00", &[("2011-12-29 12:00", "1bd", "2011-12-31 17:00")]);
         // Thursday's night goes on for the hours it had.
         check("Pacific/Apia thu 22:00-06:00", &[("2011-12-29 12:00", "8bh", "2011-12-31 06:00")]);
+        // A holiday that never was parts no night.
+        check(
+            "Pacific/Apia mon-sun 22:00-06:00 holiday 2011-12-30",
+            &[("2011-12-28 23:00", "1bd", "2011-12-31 06:00")],
+        );
     }
 
     #[test]
