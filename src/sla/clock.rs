@@ -100,6 +100,8 @@ pub struct End {
     pub at: Instant,
     /// Why it did.
     pub why: EndKind,
+    /// The clock's deadline as it stood then. Rule T9.
+    pub due_at: Option<Instant>,
     /// Who had the lead, and where it was.
     pub context: Arc<Context>,
     /// The fact itself; `None` where there is none.
@@ -371,7 +373,7 @@ impl Clock {
                 (true, true) => Step::Resolved,
                 (true, false) => Step::Ended,
             };
-            if breach.is_none() || !self.ends_silently(end) {
+            if breach.is_none_or(|breach| !self.ends_silently(breach, end)) {
                 let cause = if let EndKind::Change(cause) = end.why { Some(cause) } else { None };
                 say(Dated { cause, ..Dated::new(end.at, step) });
             }
@@ -402,12 +404,13 @@ impl Clock {
         self.waiver.as_ref().is_some_and(|waiver| waiver.at <= date)
     }
 
-    /// Whether a waiver came before what ended it. Rule T17.
-    fn ends_silently(&self, end: &End) -> bool {
-        self.waiver.as_ref().is_some_and(|waiver| match &end.fact {
+    /// Whether a waiver came before what ended it, or in advance of its breach. Rule T17.
+    fn ends_silently(&self, breach: Breach, end: &End) -> bool {
+        let is_before = |waiver: &Waiver| match &end.fact {
             Some(fact) => waiver.fact.order() < fact.order(),
             None => waiver.at <= end.at,
-        })
+        };
+        self.waiver.as_ref().is_some_and(|waiver| waiver.at <= breach.at || is_before(waiver))
     }
 
     /// Whether it still ran just before this.
@@ -516,12 +519,23 @@ impl Clock {
 
     /// Its deadline as it is told at an instant: the one breached, or none while it is paused. Rule T9.
     pub fn deadline(&self, at: Instant) -> Option<Instant> {
-        let at = self.ended_at().map_or(at, |ended| ended.min(at));
-        match self.breach() {
-            Some(breach) if breach.at <= at => Some(breach.due_at),
-            // One that begins at the deadline or later comes too late.
-            _ => self.due_at.filter(|due| !self.pauses.iter().any(|p| p.contains(at) && p.from < *due)),
+        let ended = self.ended_at().filter(|ended| *ended <= at);
+        match (self.breach(), &self.end) {
+            (Some(breach), _) if breach.at <= ended.unwrap_or(at) => Some(breach.due_at),
+            (_, Some(end)) if ended.is_some() => end.due_at,
+            _ => self.due_unless_paused(at),
         }
+    }
+
+    fn due_unless_paused(&self, at: Instant) -> Option<Instant> {
+        // A pause that begins at the deadline or later comes too late.
+        self.due_at.filter(|due| !self.pauses.iter().any(|p| p.contains(at) && p.from < *due))
+    }
+
+    /// Stops running at an instant.
+    pub fn finish(&mut self, at: Instant, why: EndKind, context: &Arc<Context>, fact: Option<&Fact>) {
+        let (context, fact) = (Arc::clone(context), fact.cloned());
+        self.end = Some(End { at, why, due_at: self.due_unless_paused(at), context, fact });
     }
 
     /// How much time counted between two instants, in milliseconds.

@@ -13,14 +13,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::{Cause, Clock, Context, Dated, End, EndKind, Gap, Key, Taken, Told};
+use super::clock::{Cause, Clock, Context, Dated, EndKind, Gap, Key, Taken, Told};
 use super::fact::{Fact, Kind, Value};
 use super::instant::Instant;
 use super::policy::NameId;
 use super::rules::{FamilyId, Rules};
 use super::signal::Signal;
 use super::standing::{Foreseen, Order, Standing, Status};
-use super::track::{Scene, Track, waiver_of};
+use super::track::{Scene, Track, pause_ended, waiver_of};
 
 /// What a lead's facts up to some instant come to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -348,7 +348,6 @@ impl Course {
             self.track.running.iter().any(|clock| clock.key() == known.key())
         });
         self.take_up(rules, before.running, &as_if_ended, cause, now, ended);
-        self.track.ended = as_if_ended;
     }
 
     /// The clocks of the policy that comes into force go on from those that there are.
@@ -391,8 +390,7 @@ impl Course {
                     ended.push(Clock { taken, at_breach, gap, waiver, ..known.clone() });
                 }
                 None => {
-                    let context = Arc::clone(&self.lead.context);
-                    old.end = Some(End { at: now, why: EndKind::Change(cause), context, fact: None });
+                    old.finish(now, EndKind::Change(cause), &self.lead.context, None);
                     ended.push(old);
                 }
             }
@@ -413,11 +411,11 @@ impl Course {
                 None => {}
             }
         }
-        self.remember_others(source, ended);
+        self.remember_others(source);
         self.track.running.shrink_to_fit();
     }
 
-    fn remember_others(&mut self, source: Source<'_>, ended: &[Clock]) {
+    fn remember_others(&mut self, source: Source<'_>) {
         if !source.rules.can_change() {
             return;
         }
@@ -427,14 +425,9 @@ impl Course {
         let is_wanted =
             |key: Key| runs(&self.track, key) || others.iter().any(|(_, (track, _))| runs(track, key));
         let kept = |ended: &[Clock]| ended.iter().filter(|clock| is_wanted(clock.key())).cloned().collect();
-        let own = self.track.ended.iter().chain(source.decided).chain(ended);
-        let is_own =
-            |clock: &&Clock| !matches!(clock.end.as_ref().map(|end| end.why), Some(EndKind::Change(_)));
-        let own: Vec<Clock> = own
-            .filter(|clock| others.iter().any(|(_, (track, _))| runs(track, clock.key())))
-            .filter(is_own)
-            .map(|clock| Clock { taken: None, ..clock.clone() })
-            .collect();
+        let own = self.family.map_or_else(Vec::new, |family| as_if(source, family, self.at.plus(1)).1);
+        let runs_elsewhere = |clock: &Clock| others.iter().any(|(_, (track, _))| runs(track, clock.key()));
+        let own: Vec<Clock> = own.into_iter().filter(runs_elsewhere).collect();
         let kept: Vec<Vec<Clock>> = others.iter().map(|(_, (_, ended))| kept(ended)).collect();
         self.track.ended = own;
         self.others = others
@@ -467,6 +460,7 @@ fn as_if(earlier: Source<'_>, family: FamilyId, now: Instant) -> (Track, Vec<Clo
         course.turn(earlier, at, &mut ended);
         let foreseen = course.lead.foresee(earlier.rules, instant);
         course.take(Source { decided: &[], ..earlier }, at, instant, foreseen, &mut ended);
+        pause_ended(&mut ended, earlier.rules, &course.lead, at);
         course.track.note_gaps(earlier.gaps);
     }
     course.turn(earlier, now, &mut ended);

@@ -205,7 +205,7 @@ impl Track {
         let is_lost = |clock: &mut Clock| clock.undecidable_at().is_some_and(|at| at < now);
         for mut clock in self.running.extract_if(.., is_lost).collect::<Vec<_>>() {
             let at = clock.gap.map_or(now, |gap| gap.at);
-            clock.end = Some(End { at, why: EndKind::Loss, context: Arc::clone(&lead.context), fact: None });
+            clock.finish(at, EndKind::Loss, &lead.context, None);
             self.note_visit(rules, &clock);
             ended.push(clock);
         }
@@ -259,6 +259,15 @@ impl Track {
                 window.end = rules.due(&window.allowed, window.from, &window.pauses);
             }
         }
+    }
+}
+
+/// Notes pauses of clocks that ended, which move no deadline: under another policy such a clock runs on, and they
+/// are pauses of it. Rule T12.
+pub(super) fn pause_ended(ended: &mut [Clock], rules: &Rules, lead: &Standing, now: Instant) {
+    for clock in ended {
+        let pause = &rules.objective(clock.policy, clock.objective).pause;
+        note_pause(&mut clock.pauses, lead.paused_until(pause, now), now);
     }
 }
 
@@ -326,15 +335,11 @@ impl Track {
                 continue;
             }
             let mut clock = self.running.remove(index);
-            clock.end = Some(end_at(scene.lead, scene.now(), why, Some(scene.fact())));
+            clock.finish(scene.now(), why, &scene.lead.context, Some(scene.fact()));
             self.note_visit(scene.rules, &clock);
             ended.push(clock);
         }
     }
-}
-
-fn end_at(lead: &Standing, at: Instant, why: EndKind, fact: Option<&Fact>) -> End {
-    End { at, why, context: Arc::clone(&lead.context), fact: fact.cloned() }
 }
 
 /// Starts and re-entry. Rules T2, T6 and T14.
@@ -380,7 +385,7 @@ impl Track {
         let start = Start { policy, objective: index, turn: 0, allowed, is_hand_off, fact, at: now };
         let mut clock = clock(rules, scene.lead, &start);
         if self.is_satisfied(scene, policy, index) {
-            clock.end = Some(end_at(scene.lead, now, EndKind::Stop, None));
+            clock.finish(now, EndKind::Stop, &scene.lead.context, None);
             self.note_visit(rules, &clock);
             ended.push(clock);
         } else {
@@ -688,7 +693,7 @@ impl Track {
         let key = window.map(|window| (window.from, name, 0));
         let Some(index) = self.running.iter().position(|clock| Some(clock.key()) == key) else { return };
         let mut clock = self.running.remove(index);
-        clock.end = Some(end_at(lead, end, EndKind::Over, None));
+        clock.finish(end, EndKind::Over, &lead.context, None);
         clock.at_breach.get_or_insert_with(|| Arc::clone(&lead.context));
         ended.push(clock);
     }

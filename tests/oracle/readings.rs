@@ -47,6 +47,12 @@ fn a_clock_that_the_new_policy_saw_met_before_is_met_at_the_move() {
     check(&two(BY_PHONE, HOUR), events, "20:00", "answer 10:00 due 11:00 met 10:40");
     let late = "10:00 lead-created segment=a\n11:20 contacted\n11:40 lead-updated segment=b";
     check(&two(BY_PHONE, HOUR), late, "20:00", "answer 10:00 due 11:00 breached at 11:40 resolved 11:40");
+    // It ran on, so that pauses after that stop are its own; the deadline is that of the stop.
+    let until_then = "10:00 lead-created segment=a\n10:20 contacted\n10:20 paused\n10:30 resumed";
+    let paused = format!("{until_then}\n10:40 lead-updated segment=b");
+    check(&two(BY_PHONE, HOUR), &paused, "20:00", "answer 10:00 due 11:00 met 10:40");
+    let paused = paused.replace("10:20 paused", "10:10 paused");
+    check(&two(BY_PHONE, HOUR), &paused, "20:00", "answer 10:00 due never met 10:40");
 }
 
 #[test]
@@ -369,6 +375,9 @@ fn a_waived_breach_is_silent_from_then_on() {
 fn a_waiver_and_an_end_in_one_instant_come_in_the_order_of_the_log() {
     let stop_first = "10:00 lead-created\n12:00 contacted\n12:00 breach-waived objective=answer";
     check_spoken(HOUR_OF_ALL, stop_first, "20:00", "11:00 breached\n12:00 resolved\n12:00 waived");
+    let moved = "10:00 lead-created segment=a\n11:30 contacted\n11:30 lead-updated segment=b";
+    let in_advance = format!("{moved}\n11:30 breach-waived objective=answer");
+    check_spoken(&two(TWO_HOURS, HOUR), &in_advance, "20:00", "11:30 waived");
     let waiver_first = "10:00 lead-created\n12:00 breach-waived objective=answer\n12:00 contacted";
     check_spoken(HOUR_OF_ALL, waiver_first, "20:00", "11:00 breached\n12:00 waived");
 }
