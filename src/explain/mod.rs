@@ -110,7 +110,7 @@ pub fn engine(rules: &Arc<Rules>) -> Engine {
 
 /// Explains the lead in a slot of an engine, as far as its horizon reaches.
 pub fn explain(engine: &Engine, slot: u32, origin: Origin<'_>) -> Explanation {
-    let lead = engine.store().lead(slot);
+    let lead = &*engine.store().lead(slot).unpacked();
     let facts = lead.facts.as_slice();
     let until = engine.spoken_until();
     let judged_until = until.or(facts.last().map(|fact| fact.time)).unwrap_or(Instant::MIN);

@@ -216,8 +216,11 @@ impl Engine {
         let slot = known.unwrap_or_else(|| self.store.find_or_insert(lead_id));
         let is_late = self.horizon.is_some_and(|horizon| fact.time <= horizon)
             || arrival.recorded_at.is_some_and(|recorded| fact.time.plus(self.settings.grace_ms) < recorded);
-        let is_merge = fact.kind == Kind::LeadMerged;
+        let (is_merge, is_waiver) = (fact.kind == Kind::LeadMerged, fact.kind == Kind::BreachWaived);
         let lead = self.store.touch(slot);
+        if is_waiver {
+            lead.unsettle();
+        }
         let (chunk, bytes) = (lead.open_chunk(), fact.bytes());
         let added = lead.facts.add(fact.in_chunk(chunk));
         if added != Added::Duplicate {
@@ -327,9 +330,9 @@ impl Engine {
         true
     }
 
-    /// Every clock of a lead, those of folded facts that were spoken to their end excepted.
+    /// Every clock of a lead, those of folded facts excepted that kept their promise and were spoken to their end.
     pub fn clocks(&self, slot: u32) -> Vec<Clock> {
-        self.timeline(slot).clocks(&self.store.lead(slot).decided).cloned().collect()
+        self.timeline(slot).clocks(&self.store.lead(slot).unpacked().decided).cloned().collect()
     }
 
     /// Breached clocks that nobody can waive any more because a lead has too many, since this was last asked.
@@ -340,7 +343,7 @@ impl Engine {
     /// Every clock of a lead with its steps, as [`Engine::clocks`], in the order in which they started.
     pub fn histories(&self, slot: u32) -> Vec<History> {
         let timeline = self.timeline(slot);
-        let lead = self.store.lead(slot);
+        let lead = self.store.lead(slot).unpacked();
         let until = self.horizon.unwrap_or(Instant::MIN);
         let history = |clock: &Clock| {
             let lived = |(dated, then): &(Dated, &Clock)| Lived {
@@ -421,10 +424,14 @@ impl Engine {
         let is_told = |dated: &Dated, clock: &Clock| is_spoken(dated.date) || lead.is_told(clock, dated);
         let untold =
             steps.iter().filter(|(dated, clock)| !is_told(dated, clock)).map(|(dated, _)| dated.date);
-        let stale_later = stale(lead, &steps, Instant::MAX).into_iter().map(|place| lead.spoken[place].date);
-        let planned = untold.chain(stale_later.filter(|date| !is_spoken(*date))).min();
+        // What was spoken of later dates is not judged now: another process's clock may have been ahead.
+        let judges_all = speaks_until.filter(|_| !holds(Safeguard::RetractionWaits));
+        let is_judged = |place: &usize| judges_all.is_some() || is_spoken(lead.spoken[*place].date);
+        let stale = stale(lead, &steps, judges_all.unwrap_or(Instant::MAX));
+        let (stale, stale_later): (Vec<usize>, Vec<usize>) = stale.into_iter().partition(is_judged);
+        let stale_later = stale_later.into_iter().map(|place| lead.spoken[place].date);
+        let planned = untold.chain(stale_later).min();
         let open = open_clocks(timeline, &steps, is_told);
-        let stale = speaks_until.map_or_else(Vec::new, |until| stale(lead, &steps, until));
         let missing = speaks_until.map_or_else(Vec::new, |until| missing(lead, &steps, until));
         Look { stale, missing, planned, open }
     }
@@ -541,28 +548,19 @@ impl Engine {
         let id = Arc::clone(self.store.id(slot));
         let rules = Arc::clone(&self.rules);
         let lead = self.store.touch(slot);
-        let told = lead.decided.iter().filter(|clock| lead.can_go(clock, &rules));
-        let breached = told.filter(|clock| clock.breach().is_some()).count();
-        let mut excess = breached.saturating_sub(BREACHES_KEPT);
         let mut decided = std::mem::take(&mut lead.decided);
-        let mut left = Vec::new();
-        decided.retain(|clock| {
-            let (can_go, is_breached) = (lead.can_go(clock, &rules), clock.breach().is_some());
-            let goes = can_go && (!is_breached || 0 < excess);
-            if goes && is_breached {
-                excess -= 1;
-                left.push((Arc::clone(&id), clock.clone()));
-            }
-            !goes
-        });
+        let told: Vec<Clock> = decided.extract_if(.., |clock| lead.goes(clock, &rules)).collect();
         decided.shrink_to_fit();
         lead.decided = decided;
+        told.into_iter().filter(|clock| clock.breach().is_some()).for_each(|clock| lead.settle(clock));
+        let left = lead.settled.take_beyond(BREACHES_KEPT);
+        let mut spoken = std::mem::take(&mut lead.spoken);
+        spoken.retain(|spoken| lead.may_return(spoken));
+        spoken.shrink_to_fit();
+        lead.spoken = spoken;
         if self.keeps_left {
-            self.left.append(&mut left);
+            self.left.extend(left.into_iter().map(|(clock, _)| (Arc::clone(&id), clock)));
         }
-        let lead = self.store.touch(slot);
-        let spoken = std::mem::take(&mut lead.spoken);
-        lead.spoken = spoken.into_iter().filter(|spoken| lead.may_return(spoken)).collect();
     }
 
     /// Enters the lead's next due instant and notes which clocks run.
@@ -674,8 +672,6 @@ impl Engine {
 
 /// Up to so many spoken transitions are looked for one by one.
 const SPOKEN_FEW: usize = 12;
-/// About how many bytes a spoken transition takes where it is written.
-const SPOKEN_BYTES: usize = 24;
 /// Of clocks whose facts are folded, so many breaches of a lead can still be waived: the latest. Rule T17.
 const BREACHES_KEPT: usize = 64;
 /// So many windows may pass between two facts before they are folded.
@@ -692,9 +688,7 @@ impl Lead {
                 self.spoken[place].times_retracted
             }
             Err(place) => {
-                let chunk = self.open_chunk();
-                self.fill_chunk(SPOKEN_BYTES);
-                self.spoken.insert(
+                self.speak(
                     place,
                     Spoken {
                         started_at: clock.started_at,
@@ -707,7 +701,7 @@ impl Lead {
                         times_retracted: 0,
                         stands: true,
                         is_silent,
-                        chunk,
+                        chunk: 0,
                     },
                 );
                 0
@@ -740,12 +734,16 @@ impl Lead {
             || self.decided.iter().any(|clock| clock.key() == spoken.clock())
     }
 
-    /// Whether something is kept of it that can be dropped.
+    /// Whether a clock need not be at hand any more: all of it was told, and no waiver waits for it.
+    fn goes(&self, clock: &Clock, rules: &Rules) -> bool {
+        let is_waiver = |fact: &Fact| fact.kind == Kind::BreachWaived;
+        let may_be_waived = clock.breach().is_some() && self.facts.as_slice().iter().any(is_waiver);
+        !may_be_waived && self.can_go(clock, rules)
+    }
+
+    /// Whether something is kept of it that can be packed or dropped.
     fn has_settled(&self, rules: &Rules) -> bool {
-        let told = self.decided.iter().filter(|clock| self.can_go(clock, rules));
-        let (breached, others): (Vec<_>, Vec<_>) = told.partition(|clock| clock.breach().is_some());
-        !others.is_empty()
-            || BREACHES_KEPT < breached.len()
+        self.decided.iter().any(|clock| self.goes(clock, rules))
             || self.spoken.iter().any(|spoken| !self.may_return(spoken))
     }
 }
@@ -781,12 +779,10 @@ fn missing(lead: &Lead, steps: &[(Dated, &Clock)], horizon: Instant) -> Vec<(Dat
     missing
 }
 
-/// The places of what was spoken and is not in the timeline up to the horizon.
-fn stale(lead: &Lead, steps: &[(Dated, &Clock)], horizon: Instant) -> Vec<usize> {
-    let reached = || steps.iter().filter(|(dated, _)| dated.date <= horizon);
-    // What was spoken of later dates is not judged now: another process's clock may have been ahead.
-    let is_reached = |spoken: &Spoken| spoken.date <= horizon || !holds(Safeguard::RetractionWaits);
-    let is_judged = |spoken: &Spoken| spoken.stands && spoken.step.is_retracted() && is_reached(spoken);
+/// The places of what was spoken and is not in the timeline up to an instant.
+fn stale(lead: &Lead, steps: &[(Dated, &Clock)], until: Instant) -> Vec<usize> {
+    let reached = || steps.iter().filter(|(dated, _)| dated.date <= until);
+    let is_judged = |spoken: &Spoken| spoken.stands && spoken.step.is_retracted();
     let standing = lead.spoken.iter().enumerate().filter(|(_, spoken)| is_judged(spoken));
     if lead.spoken.len() <= SPOKEN_FEW {
         let is_there =

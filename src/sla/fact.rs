@@ -535,7 +535,8 @@ impl<'de> Deserialize<'de> for Fact {
     }
 }
 
-struct Bytes<'a>(&'a [u8]);
+/// Bytes that are written as such.
+pub(super) struct Bytes<'a>(pub &'a [u8]);
 
 impl Serialize for Bytes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -250,6 +250,7 @@ pub mod instant;
 pub mod policy;
 pub mod portrait;
 pub mod rules;
+pub mod settled;
 mod signal;
 mod standing;
 pub mod store;

@@ -1,5 +1,6 @@
 //! The windowed state of one partition: its leads, when each is due next, and what a transaction touched.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::clock::{Clock, Dated, Gap, Key, Step};
 use super::fact::{Fact, Facts};
 use super::instant::Instant;
 use super::policy::NameId;
+use super::settled::Settled;
 use super::timeline::Course;
 
 /// What is kept of one lead.
@@ -29,6 +31,8 @@ pub struct Lead {
     pub facts: Facts,
     /// Clocks of folded facts that have not been spoken to their end.
     pub decided: Vec<Clock>,
+    /// Those that breached, were spoken to their end, and can still be waived.
+    pub settled: Settled,
     /// What was spoken of it, also of clocks that it no longer has; in the order of [`Spoken::key`]. Rule I1.
     pub spoken: Vec<Spoken>,
     /// Records that were rejected and may have been its proof, oldest first.
@@ -155,6 +159,7 @@ impl Default for Lead {
             folded_until: Instant::MIN,
             facts: Facts::default(),
             decided: Vec::new(),
+            settled: Settled::default(),
             spoken: Vec::new(),
             rejected: Vec::new(),
             wait_until: None,
@@ -176,6 +181,9 @@ impl Default for Lead {
 const CHUNK_ITEMS_MAX: u32 = 64;
 /// A chunk is full with so many bytes.
 const CHUNK_BYTES_MAX: u32 = 256 * 1024;
+
+/// About how many bytes a spoken transition takes where it is written.
+const SPOKEN_BYTES: usize = 24;
 
 /// About what the places of a lead in the map, in the agenda and in lists of work take, in bytes.
 const PLACE_BYTES: usize = 80;
@@ -201,6 +209,7 @@ impl Lead {
             + vec_bytes(&self.spoken)
             + vec_bytes(&self.decided)
             + self.decided.iter().map(Clock::bytes).sum::<usize>()
+            + allocated(self.settled.bytes())
             + vec_bytes(&self.rejected)
             + vec_bytes(&self.open)
             + self.base.as_ref().map_or(0, |base| allocated(base.bytes()))
@@ -219,6 +228,47 @@ impl Lead {
     pub fn fill_chunk(&mut self, bytes: usize) {
         self.chunk_items += 1;
         self.chunk_bytes = self.chunk_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// Packs a clock that was spoken to its end; one that cannot be packed stays as it is.
+    pub fn settle(&mut self, clock: Clock) {
+        let key = clock.key();
+        let spoken = self.spoken.iter().filter(|spoken| spoken.clock() == key).copied().collect();
+        let item = (clock, spoken);
+        if self.settled.add(&item) {
+            self.spoken.retain(|spoken| spoken.clock() != key);
+        } else {
+            self.decided.push(item.0);
+        }
+    }
+
+    /// Unpacks all clocks that were settled.
+    pub fn unsettle(&mut self) {
+        for (clock, spoken) in self.settled.take_beyond(0) {
+            self.decided.push(clock);
+            for spoken in spoken {
+                if let Err(place) = self.find_spoken(spoken.key()) {
+                    self.speak(place, spoken);
+                }
+            }
+        }
+    }
+
+    /// Enters what was spoken at its place, into the open chunk.
+    pub fn speak(&mut self, place: usize, spoken: Spoken) {
+        let chunk = self.open_chunk();
+        self.fill_chunk(SPOKEN_BYTES);
+        self.spoken.insert(place, Spoken { chunk, ..spoken });
+    }
+
+    /// The same with nothing packed.
+    pub fn unpacked(&self) -> Cow<'_, Lead> {
+        if self.settled.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut lead = self.clone();
+        lead.unsettle();
+        Cow::Owned(lead)
     }
 
     /// The place of a spoken transition, or where it would be.

@@ -246,7 +246,7 @@ impl Course {
                 waivers.push((fact, self.lead.reborn));
             }
         }
-        self.track.finish(&self.lead, &foreseen, now, ended);
+        self.track.finish(source.rules, &self.lead, &foreseen, now, ended);
         for (fact, reborn) in waivers {
             self.waive(source, fact, reborn, ended);
         }
@@ -289,7 +289,8 @@ impl Course {
     fn waive(&mut self, source: Source<'_>, fact: &Fact, reborn: Option<Order>, ended: &mut Vec<Clock>) {
         let objective = fact.field("objective");
         let is_of = |clock: &Clock| objective == Some(Value::Text(source.rules.policies.name(clock.name)));
-        recall(source.decided, ended, is_of);
+        let runs = |clock: &Clock| self.track.running.iter().any(|known| known.key() == clock.key());
+        recall(source.decided, ended, |clock| is_of(clock) && !runs(clock));
         let name = |(name, _): &&(NameId, Instant)| {
             objective == Some(Value::Text(source.rules.policies.name(*name)))
         };

@@ -30,6 +30,8 @@ struct EarlyStop {
     objective: u16,
     cause: EarlyFor,
     at: Instant,
+    /// Whether a pause held then, so that the clock it satisfies has no deadline. Rule T9.
+    is_paused: bool,
     /// The owner who must have been assigned for it to count.
     owner: Option<Arc<str>>,
 }
@@ -227,8 +229,17 @@ impl Track {
     }
 
     /// What concerns the instant as a whole, after all of its facts.
-    pub fn finish(&mut self, lead: &Standing, foreseen: &Foreseen, now: Instant, ended: &mut [Clock]) {
+    pub fn finish(
+        &mut self,
+        rules: &Rules,
+        lead: &Standing,
+        foreseen: &Foreseen,
+        now: Instant,
+        ended: &mut Vec<Clock>,
+    ) {
         self.satisfy_ended(foreseen, now, ended);
+        let met = self.satisfy_running(rules, lead, foreseen, now);
+        ended.extend(met);
         self.forget_early_stops(lead, now);
         for clock in ended.iter_mut().rev().take_while(|clock| clock.ended_at() == Some(now)) {
             if clock.at_breach.is_none() && clock.breach().is_some_and(|breach| breach.at == now) {
@@ -489,7 +500,8 @@ impl Track {
             return;
         }
         for rule in rules.early().iter().filter(|rule| rules.family(rule.policy) == scene.family) {
-            for condition in rules.objective(rule.policy, rule.objective).stop() {
+            let objective = rules.objective(rule.policy, rule.objective);
+            for condition in objective.stop() {
                 let owner = match signal.verdict(condition) {
                     Verdict::No => continue,
                     Verdict::Yes => None,
@@ -500,6 +512,7 @@ impl Track {
                     objective: rule.objective,
                     cause,
                     at: now,
+                    is_paused: lead.paused_until(&objective.pause, now).is_some(),
                     owner: owner.map(Arc::from),
                 };
                 if rule.by_creation && before_creation && owner.is_none_or(|o| signal.owner == Some(o)) {
@@ -518,7 +531,8 @@ impl Track {
                 && known.owner == new.owner
         };
         match self.early.iter_mut().find(is_same) {
-            Some(known) => known.at = new.at,
+            Some(known) if known.at == new.at => {}
+            Some(known) => *known = new,
             None => self.early.push(new),
         }
     }
@@ -531,6 +545,26 @@ impl Track {
         });
     }
 
+    /// Meets a clock that started in this instant and runs on where a stop is dated then too: one that came from
+    /// an owner whom the instant assigned, and took the lead from again.
+    fn satisfy_running(
+        &mut self,
+        rules: &Rules,
+        lead: &Standing,
+        foreseen: &Foreseen,
+        now: Instant,
+    ) -> Vec<Clock> {
+        let is_met = |clock: &mut Clock| {
+            clock.started_at == now && self.early.iter().any(|early| is_early(foreseen, clock, early))
+        };
+        let mut met: Vec<Clock> = self.running.extract_if(.., is_met).collect();
+        for clock in &mut met {
+            clock.finish(now, EndKind::Stop, &lead.context, None);
+            self.note_visit(rules, clock);
+        }
+        met
+    }
+
     /// Meets a clock that ended in the instant it started where a stop is dated then too.
     pub fn satisfy_ended(&self, foreseen: &Foreseen, now: Instant, ended: &mut [Clock]) {
         let is_wanted = |clock: &&mut Clock| {
@@ -538,12 +572,10 @@ impl Track {
         };
         let ended_now = ended.iter_mut().rev().take_while(|clock| clock.ended_at() == Some(now));
         for clock in ended_now.filter(is_wanted) {
-            let is_met = self.early.iter().any(|early| {
-                (early.policy, early.objective) == (clock.policy, clock.objective)
-                    && is_early(foreseen, clock, early)
-            });
-            if let Some(end) = clock.end.as_mut().filter(|_| is_met) {
-                *end = End { why: EndKind::Stop, fact: None, ..end.clone() };
+            let stop = self.early.iter().find(|early| is_early(foreseen, clock, early));
+            if let (Some(end), Some(stop)) = (&mut clock.end, stop) {
+                let due_at = clock.due_at.filter(|_| !stop.is_paused);
+                *end = End { why: EndKind::Stop, due_at, fact: None, ..end.clone() };
             }
         }
     }
@@ -564,8 +596,11 @@ impl Track {
     }
 }
 
-/// Whether a stop is early for what started the clock.
+/// Whether a stop of the clock's objective is early for what started the clock.
 fn is_early(foreseen: &Foreseen, clock: &Clock, early: &EarlyStop) -> bool {
+    if (early.policy, early.objective) != (clock.policy, clock.objective) {
+        return false;
+    }
     let started_by = |fact: &Option<Fact>| fact.as_ref() == Some(&clock.start_fact);
     let assigned = owner_set_by(&clock.start_fact).flatten();
     match early.cause {
@@ -773,8 +808,8 @@ fn turns(form: &TouchForm) -> Vec<(u16, Option<Target>)> {
 
 /// Waivers. Rule T17.
 impl Track {
-    /// Waives the clocks that a fact names: those of one start, or those last started. Returns the start of one
-    /// that is still to come.
+    /// Waives the clocks that a fact names: those of one start, or those last started. Returns the start, of
+    /// which another policy may have more clocks; or one that is still to come.
     pub fn waive(
         &mut self,
         rules: &Rules,
@@ -793,15 +828,12 @@ impl Track {
         let last = known.map(|clock| clock.started_at).chain(last_folded).max();
         let begins = self.begins_window(rules, objective, fact.time);
         let started_at = start_named_by(fact).or(begins).or(last)?;
-        let mut is_found = false;
         for clock in self.running.iter_mut().chain(ended) {
             if is_of(clock) && clock.started_at == started_at {
-                is_found = true;
                 clock.waiver.get_or_insert_with(|| Box::new(Waiver { at: fact.time, fact: fact.clone() }));
             }
         }
-        let is_to_come = !is_found && (begins == Some(started_at) || start_named_by(fact).is_some());
-        is_to_come.then_some(started_at)
+        Some(started_at)
     }
 
     /// The instant, where a window of the objective ends in it and the next one begins.

@@ -17,6 +17,7 @@ use super::record::Position;
 use crate::sla::clock::{Clock, Gap};
 use crate::sla::fact::Fact;
 use crate::sla::instant::Instant;
+use crate::sla::settled::Settled;
 use crate::sla::store::{Lead, RejectedAt, Spoken, Store};
 use crate::sla::timeline::Course;
 
@@ -144,6 +145,7 @@ struct Head {
     folded_until: Instant,
     items: Chunk,
     decided: Vec<Clock>,
+    settled: Settled,
     rejected: Vec<RejectedAt>,
     wait_until: Option<Instant>,
     touched_at: Instant,
@@ -160,6 +162,7 @@ struct HeadOf<'a> {
     folded_until: Instant,
     items: Items<'a>,
     decided: &'a [Clock],
+    settled: &'a Settled,
     rejected: &'a [RejectedAt],
     wait_until: Option<Instant>,
     touched_at: Instant,
@@ -278,6 +281,7 @@ fn head_of<'a>(lead: &'a Lead, items: Items<'a>, full_chunks: usize) -> HeadOf<'
         folded_until: lead.folded_until,
         items,
         decided: &lead.decided,
+        settled: &lead.settled,
         rejected: &lead.rejected,
         wait_until: lead.wait_until,
         touched_at: lead.touched_at,
@@ -398,6 +402,7 @@ impl Head {
         lead.folded_until = self.folded_until;
         lead.facts = facts.into_iter().collect();
         lead.decided = self.decided;
+        lead.settled = self.settled;
         lead.spoken = spoken;
         lead.rejected = self.rejected;
         lead.wait_until = self.wait_until;

@@ -378,6 +378,11 @@ fn a_waiver_and_an_end_in_one_instant_come_in_the_order_of_the_log() {
     let moved = "10:00 lead-created segment=a\n11:30 contacted\n11:30 lead-updated segment=b";
     let in_advance = format!("{moved}\n11:30 breach-waived objective=answer");
     check_spoken(&two(TWO_HOURS, HOUR), &in_advance, "20:00", "11:30 waived");
+    // Ended when no policy covered the lead, and running again, it is waived once.
+    let back = "10:00 lead-created segment=a\n12:00 lead-updated segment=z\n13:00 lead-updated segment=a";
+    let waived = format!("{back}\n15:00 breach-waived objective=answer");
+    let told = "11:00 breached\n12:00 ended\n15:00 waived";
+    check_spoken(&two(HOUR, TWO_HOURS), &waived, "20:00", told);
     let waiver_first = "10:00 lead-created\n12:00 breach-waived objective=answer\n12:00 contacted";
     check_spoken(HOUR_OF_ALL, waiver_first, "20:00", "11:00 breached\n12:00 waived");
 }
