@@ -68,7 +68,7 @@ pub struct Judge<'a> {
     figures: Figures,
     judged_until: Instant,
     /// Clocks that ended in time, where another policy may make them run again. Rule T12.
-    kept: Option<BTreeMap<(Arc<str>, Key), Ended>>,
+    kept: Option<BTreeMap<Arc<str>, BTreeMap<Key, Ended>>>,
 }
 
 /// A clock that has ended in time.
@@ -193,24 +193,30 @@ impl<'a> Judge<'a> {
     /// Counts the clocks that could still become something else: those that run, and those that breached and
     /// may be waived; by lead, start and objective.
     fn count_rest(&mut self, until: Instant, outputs: &mut Outputs) -> Result<(), Error> {
-        let mut rest = self.kept.take().unwrap_or_default();
+        let mut kept = self.kept.take().unwrap_or_default();
+        let mut leads: BTreeMap<Arc<str>, Option<u32>> =
+            kept.keys().map(|lead_id| (Arc::clone(lead_id), None)).collect();
         let store = self.engine.store();
-        let rules = Arc::clone(self.engine.rules());
-        for slot in store.slots() {
-            let context = self.engine.context(slot);
-            for clock in self.engine.clocks(slot) {
-                let is_settled = matches!(clock.outcome(&rules, until), Outcome::Met | Outcome::Cancelled);
-                if !is_settled {
-                    let key = (Arc::clone(store.id(slot)), clock.key());
-                    let context = Arc::clone(&context);
-                    rest.insert(key, Ended { clock: Box::new(clock), context, at: until });
-                }
+        leads.extend(store.slots().map(|slot| (Arc::clone(store.id(slot)), Some(slot))));
+        for (lead_id, slot) in leads {
+            let mut rest = kept.remove(&lead_id).unwrap_or_default();
+            if let Some(slot) = slot {
+                rest.extend(self.unsettled(slot, until));
+            }
+            for Ended { clock, context, at } in rest.values() {
+                self.count(&lead_id, clock, context, *at, outputs)?;
             }
         }
-        for ((lead_id, _), Ended { clock, context, at }) in rest {
-            self.count(&lead_id, &clock, &context, at, outputs)?;
-        }
         Ok(())
+    }
+
+    fn unsettled(&self, slot: u32, until: Instant) -> impl Iterator<Item = (Key, Ended)> {
+        let (rules, context) = (Arc::clone(self.engine.rules()), self.engine.context(slot));
+        let is_settled =
+            move |clock: &Clock| matches!(clock.outcome(&rules, until), Outcome::Met | Outcome::Cancelled);
+        let clocks = self.engine.clocks(slot).into_iter().filter(move |clock| !is_settled(clock));
+        let ended = move |clock| Ended { clock: Box::new(clock), context: Arc::clone(&context), at: until };
+        clocks.map(move |clock| (clock.key(), ended(clock)))
     }
 
     fn count(
@@ -260,7 +266,7 @@ impl<'a> Judge<'a> {
             None => self.count(lead_id, clock, context, at, outputs),
             Some(kept) => {
                 let ended = Ended { clock: clock.clone(), context: Arc::clone(context), at };
-                kept.insert((Arc::clone(lead_id), clock.key()), ended);
+                kept.entry(Arc::clone(lead_id)).or_default().insert(clock.key(), ended);
                 Ok(())
             }
         }
