@@ -1,29 +1,26 @@
 //! What one event costs: reading it, entering it, and judging its lead.
 
+#[path = "../tests/support/settings.rs"]
+mod settings;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use overdue::config::read_policies;
 use overdue::demo::leads::{Event, Leads};
-use overdue::sla::engine::{Arrival, Effects, Engine, Settings};
+use overdue::sla::engine::{Arrival, Effects, Engine};
 use overdue::sla::instant::Instant;
 use overdue::sla::rules::Rules;
 use overdue::wire::decode::{self, Decoder};
 use overdue::wire::encode::Encoder;
 use overdue::wire::record::Record;
+use settings::SETTINGS;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const POLICIES: &str = "
-pipeline: {open: [new, working, qualified, proposal], won: [won], lost: [lost]}
-policies:
-  - name: everyone
-    objectives:
-      first-response: {start: created, stop: contacted, within: 1h}
-    stages: {new: 1d, working: 1d, qualified: 1d, proposal: 1d}
-";
+const POLICIES: &str = include_str!("catch-up.policies.yaml");
 
 const START: Instant = Instant::from_millis(1_767_600_000_000);
 const DAY_MS: i64 = 86_400_000;
@@ -56,20 +53,8 @@ fn record(offset: usize, event: &Event) -> Record<'_> {
     }
 }
 
-fn engine(rules: &Arc<Rules>) -> Engine {
-    let settings = Settings {
-        grace_ms: 5_000,
-        lateness_max_ms: 7 * DAY_MS,
-        facts_max: 10_000,
-        retention_closed_ms: 7 * DAY_MS,
-        retention_idle_ms: 400 * DAY_MS,
-        speak_from: Instant::MIN,
-    };
-    Engine::new(Arc::clone(rules), settings)
-}
-
 fn filled(rules: &Arc<Rules>, events: &[Event]) -> Engine {
-    let (mut engine, mut decoder) = (engine(rules), decoder());
+    let (mut engine, mut decoder) = (Engine::new(Arc::clone(rules), SETTINGS), decoder());
     for (offset, event) in events.iter().enumerate() {
         if let Ok(decoded) = decoder.decode(&record(offset, event)) {
             let arrival = Arrival { at: event.at, recorded_at: Some(event.at) };

@@ -11,7 +11,7 @@ use prometheus::{
 use crate::runtime::trouble::Kind as Trouble;
 use crate::sla::clock::Step;
 use crate::sla::instant::Instant;
-use crate::sla::policy::{Penalty, Policies, Target};
+use crate::sla::policy::{Objective, Penalty, Policies, Policy, Target};
 use crate::wire::decode::Reason;
 
 /// Every metric of one process; a copy counts into the same.
@@ -23,6 +23,7 @@ pub struct Metrics {
     clocks: Clocks,
     partitions: Partitions,
     workers: Workers,
+    hindrances: Hindrances,
 }
 
 /// What was promised, as constants.
@@ -87,6 +88,11 @@ struct Workers {
     transaction_seconds: Histogram,
     commit_timestamp_seconds: Gauge,
     up_workers: IntGauge,
+}
+
+/// What the threads have to put up with.
+#[derive(Debug, Clone)]
+struct Hindrances {
     clock_steps: IntCounter,
     clock_lead_seconds: GaugeVec,
     reading_held: IntGaugeVec,
@@ -137,6 +143,7 @@ impl Metrics {
             clocks: Clocks::new(&make, policies)?,
             partitions: Partitions::new(&make)?,
             workers: Workers::new(&make)?,
+            hindrances: Hindrances::new(&make)?,
             registry,
         };
         metrics.prepare(topics);
@@ -176,7 +183,7 @@ impl Metrics {
             values.iter().for_each(|value| drop(counter.with_label_values(&[value])));
         }
         for kind in Trouble::ALL {
-            self.workers.kafka_errors.with_label_values(&[kind.as_str()]);
+            self.hindrances.kafka_errors.with_label_values(&[kind.as_str()]);
             self.kafka_trouble(kind, false);
         }
         for mode in [LIVE, LATE_DATA] {
@@ -191,36 +198,44 @@ impl Metrics {
         self.promises.goal_ratio.reset();
         for policy in &policies.policies {
             for objective in &policy.objectives {
-                let name = policies.name(objective.name);
-                let labels = [policy.name.as_str(), name];
-                let severity = objective.severity.as_deref().unwrap_or_default();
-                let calendar = policies.calendar(objective).map_or("", |named| named.name.as_str());
-                self.promises
-                    .policy_info
-                    .with_label_values(&[labels[0], name, severity, calendar, &policies.version])
-                    .set(1);
-                if let Target::Elapsed(ms) | Target::Open(ms) = objective.target() {
-                    self.promises.target_seconds.with_label_values(&labels).set(ms as f64 / 1000.0);
-                }
-                if let Some(goal) = policy.attainment_goal {
-                    self.promises.goal_ratio.with_label_values(&labels).set(goal);
-                }
-                self.clocks_running(labels[0], name, [0; 4]);
-                self.clocks.clocks_started.with_label_values(&labels);
-                self.clocks.response_seconds.with_label_values(&labels);
-                self.clocks.warnings.with_label_values(&labels);
-                if let Some(penalty) = &objective.penalty {
-                    let labels = [labels[0], name, &penalty.currency];
-                    self.clocks.penalties.with_label_values(&labels);
-                    self.clocks.penalties_cancelled.with_label_values(&labels);
-                }
-                for outcome in ["met", "breached", "cancelled", "waived"] {
-                    self.clocks.clocks_closed.with_label_values(&[labels[0], name, outcome]);
-                }
-                for transition in ["breached", "escalated", "resolved", "ended", "waived", "retracted"] {
-                    self.clocks.breaches.with_label_values(&[labels[0], name, severity, transition]);
-                }
+                self.say_promise(policies, policy, objective);
+                self.prepare_clocks(&policy.name, policies.name(objective.name), objective);
             }
+        }
+    }
+
+    fn say_promise(&self, policies: &Policies, policy: &Policy, objective: &Objective) {
+        let labels = [policy.name.as_str(), policies.name(objective.name)];
+        let severity = objective.severity.as_deref().unwrap_or_default();
+        let calendar = policies.calendar(objective).map_or("", |named| named.name.as_str());
+        let info = [labels[0], labels[1], severity, calendar, &policies.version];
+        self.promises.policy_info.with_label_values(&info).set(1);
+        if let Target::Elapsed(ms) | Target::Open(ms) = objective.target() {
+            self.promises.target_seconds.with_label_values(&labels).set(ms as f64 / 1000.0);
+        }
+        if let Some(goal) = policy.attainment_goal {
+            self.promises.goal_ratio.with_label_values(&labels).set(goal);
+        }
+    }
+
+    /// Makes what can be counted of an objective's clocks start at zero.
+    fn prepare_clocks(&self, policy: &str, name: &str, objective: &Objective) {
+        let labels = [policy, name];
+        self.clocks_running(policy, name, [0; 4]);
+        self.clocks.clocks_started.with_label_values(&labels);
+        self.clocks.response_seconds.with_label_values(&labels);
+        self.clocks.warnings.with_label_values(&labels);
+        if let Some(penalty) = &objective.penalty {
+            let labels = [policy, name, &penalty.currency];
+            self.clocks.penalties.with_label_values(&labels);
+            self.clocks.penalties_cancelled.with_label_values(&labels);
+        }
+        for outcome in ["met", "breached", "cancelled", "waived"] {
+            self.clocks.clocks_closed.with_label_values(&[policy, name, outcome]);
+        }
+        let severity = objective.severity.as_deref().unwrap_or_default();
+        for transition in ["breached", "escalated", "resolved", "ended", "waived", "retracted"] {
+            self.clocks.breaches.with_label_values(&[policy, name, severity, transition]);
         }
     }
 
@@ -418,28 +433,28 @@ impl Metrics {
 
     /// Whether a worker reads nothing because the state is too large.
     pub fn reading_held(&self, worker: usize, is_held: bool) {
-        self.workers.reading_held.with_label_values(&[&worker.to_string()]).set(i64::from(is_held));
+        self.hindrances.reading_held.with_label_values(&[&worker.to_string()]).set(i64::from(is_held));
     }
 
     /// The wall clock was set.
     pub fn clock_stepped(&self) {
-        self.workers.clock_steps.inc();
+        self.hindrances.clock_steps.inc();
     }
 
     /// By how much the local clock leads the brokers' at least, as a worker sees it.
     pub fn clock_leads(&self, worker: usize, lead_ms: i64) {
         let seconds = lead_ms as f64 / 1000.0;
-        self.workers.clock_lead_seconds.with_label_values(&[&worker.to_string()]).set(seconds);
+        self.hindrances.clock_lead_seconds.with_label_values(&[&worker.to_string()]).set(seconds);
     }
 
     /// A client met an error of its brokers.
     pub fn kafka_failed(&self, kind: Trouble) {
-        self.workers.kafka_errors.with_label_values(&[kind.as_str()]).inc();
+        self.hindrances.kafka_errors.with_label_values(&[kind.as_str()]).inc();
     }
 
     /// Whether a kind of trouble lasts.
     pub fn kafka_trouble(&self, kind: Trouble, lasts: bool) {
-        self.workers.kafka_trouble.with_label_values(&[kind.as_str()]).set(i64::from(lasts));
+        self.hindrances.kafka_trouble.with_label_values(&[kind.as_str()]).set(i64::from(lasts));
     }
 
     /// A worker began or ended.
@@ -624,6 +639,14 @@ impl Workers {
                 "commit_last_success_timestamp_seconds",
                 "Unix time of the last commit.",
             ))?)?,
+            up_workers: make.add(IntGauge::with_opts(opts("workers", "Worker threads running."))?)?,
+        })
+    }
+}
+
+impl Hindrances {
+    fn new(make: &Make<'_>) -> Result<Hindrances, prometheus::Error> {
+        Ok(Hindrances {
             clock_steps: make.add(IntCounter::with_opts(opts(
                 "clock_steps_total",
                 "Times the wall clock was set while the service ran; proofs under way start over.",
@@ -648,7 +671,6 @@ impl Workers {
                 "Whether something is wrong with the brokers now: 1 while it lasts.",
                 &["kind"],
             )?,
-            up_workers: make.add(IntGauge::with_opts(opts("workers", "Worker threads running."))?)?,
         })
     }
 }

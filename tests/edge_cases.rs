@@ -2,12 +2,15 @@
 //!
 //! At the end what such engines' suites expect of pauses, reopening and exchanges, as stories of ours.
 
+#[path = "support/policies.rs"]
+mod policies;
 #[path = "support/story.rs"]
 mod story;
 
 use overdue::config::{lints, read_policies};
 use overdue::sla::engine::Saying;
 use overdue::sla::instant::Instant;
+use policies::{HOUR, TWO_HOURS, two};
 use story::{Telling, check, when};
 
 const PIPELINE: &str = "pipeline: {open: [new, working, nurture, qualified], won: [won], lost: [lost]}\n";
@@ -19,17 +22,6 @@ fn all(objectives: &str) -> String {
 
 const OFFICE: &str = "calendars: {office: {time_zone: UTC, hours: {mon-fri: [\"09:00-17:00\"]}}}\n";
 
-/// A policy for segment `a` with the first objectives, and one for segment `b` with the second.
-fn two(a: &str, b: &str) -> String {
-    format!(
-        "{PIPELINE}policies:
-  - {{name: a, match: {{segment: a}}, objectives: {a}}}
-  - {{name: b, match: {{segment: b}}, objectives: {b}}}"
-    )
-}
-
-const HOUR: &str = "{answer: {start: created, stop: contacted, within: 1h}}";
-const TWO_HOURS: &str = "{answer: {start: created, stop: contacted, within: 2h}}";
 const REPLY: &str = "{reply: {start: {contacted: {direction: inbound}}, stop: contacted, within: 1h}}";
 
 impl Telling {

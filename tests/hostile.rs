@@ -4,6 +4,9 @@
 //! Each runs for a bounded number of inputs with any other test. For as long as wanted, guided by what the code does
 //! with an input: `tests/fuzz decode`. What that finds is kept in `tests/__fuzz__` and is tried first from then on.
 
+#[path = "support/settings.rs"]
+mod settings;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,6 +20,7 @@ use overdue::wire::changelog::{Reader, Unreadable, Writer};
 use overdue::wire::dead_letter::DeadLetter;
 use overdue::wire::decode::{self, Decoder, FIELDS_BYTES_MAX, NAME_BYTES_MAX};
 use overdue::wire::record::Record;
+use settings::SETTINGS;
 
 const NOW: Instant = Instant::from_millis(1_767_225_600_000);
 const DAY_MS: i64 = 86_400_000;
@@ -270,18 +274,11 @@ fn can_be_shown(problems: &Problems) {
     }
 }
 
-const SETTINGS: Settings = Settings {
-    grace_ms: 5_000,
-    lateness_max_ms: 7 * DAY_MS,
-    facts_max: 200,
-    retention_closed_ms: 7 * DAY_MS,
-    retention_idle_ms: 400 * DAY_MS,
-    speak_from: Instant::MIN,
-};
+const KEEPS_FEW: Settings = Settings { facts_max: 200, ..SETTINGS };
 
 /// An engine after events, one to three of each byte, that are judged now and then.
 fn judged(rules: &Arc<Rules>, script: &[u8]) -> Engine {
-    let mut engine = Engine::new(Arc::clone(rules), SETTINGS);
+    let mut engine = Engine::new(Arc::clone(rules), KEEPS_FEW);
     for (step, &byte) in script.iter().enumerate() {
         apply(&mut engine, step, byte);
         commit(&mut engine, |_, _| {});
@@ -371,7 +368,7 @@ fn changelog() {
     let rules = Arc::new(Rules::new(Arc::new(policies)));
     try_hostile!(4_000, |bytes: &[u8]| {
         let (faults, script) = bytes.split_at(bytes.len().min(8));
-        let (mut engine, mut topic) = (Engine::new(Arc::clone(&rules), SETTINGS), Topic::new());
+        let (mut engine, mut topic) = (Engine::new(Arc::clone(&rules), KEEPS_FEW), Topic::new());
         let per_commit = 1 + usize::from(faults.first().copied().unwrap_or_default() % 16);
         for (step, &byte) in script.iter().enumerate() {
             apply(&mut engine, step, byte);
@@ -412,8 +409,7 @@ fn refuses_what_is_broken(topic: &Topic, faults: &[u8]) {
 fn a_lead_of_100_000_touches_writes_little_with_each() {
     const TOUCHES: i64 = 100_000;
     let policies = read_policies("policies.yaml", POLICIES[1]).expect("good policies");
-    let settings = Settings { facts_max: 10_000, ..SETTINGS };
-    let mut engine = Engine::new(Arc::new(Rules::new(Arc::new(policies))), settings);
+    let mut engine = Engine::new(Arc::new(Rules::new(Arc::new(policies))), SETTINGS);
     let mut decoder = Decoder::new(decode::Settings { future_skew_max_ms: 0, are_files: true });
     let (mut topic, mut written, mut largest) = (Topic::new(), 0, 0);
     let mut input = 0;

@@ -1,31 +1,27 @@
 //! What `state_bytes_max` is compared with, against what the system says: alone in its process.
 
+#[path = "support/settings.rs"]
+mod settings;
+
 use std::fs;
 use std::sync::Arc;
 
 use overdue::config::read_policies;
 use overdue::demo::leads::Leads;
-use overdue::sla::engine::{Arrival, Effects, Engine, Settings};
+use overdue::sla::engine::{Arrival, Effects, Engine};
 use overdue::sla::instant::Instant;
 use overdue::sla::rules::Rules;
 use overdue::wire::decode::{self, Decoder};
 use overdue::wire::record::Record;
+use settings::SETTINGS;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const POLICIES: &str = "
-pipeline: {open: [new, working, qualified, proposal], won: [won], lost: [lost]}
-policies:
-  - name: everyone
-    objectives:
-      first-response: {start: created, stop: contacted, within: 1h}
-    stages: {new: 1d, working: 1d, qualified: 1d, proposal: 1d}
-";
+const POLICIES: &str = include_str!("../benches/catch-up.policies.yaml");
 const LEADS: f64 = 100_000.0;
 const DAYS: i64 = 5;
 const START: Instant = Instant::from_millis(1_767_600_000_000);
-const DAY_MS: i64 = 86_400_000;
 
 /// Bytes of memory that the process has, as the system counts them.
 fn resident() -> f64 {
@@ -37,15 +33,7 @@ fn resident() -> f64 {
 #[test]
 fn the_estimate_of_the_state_is_near_what_it_takes() {
     let policies = read_policies("policies.yaml", POLICIES).expect("good policies");
-    let settings = Settings {
-        grace_ms: 5_000,
-        lateness_max_ms: 7 * DAY_MS,
-        facts_max: 10_000,
-        retention_closed_ms: 7 * DAY_MS,
-        retention_idle_ms: 400 * DAY_MS,
-        speak_from: Instant::MIN,
-    };
-    let mut engine = Engine::new(Arc::new(Rules::new(Arc::new(policies))), settings);
+    let mut engine = Engine::new(Arc::new(Rules::new(Arc::new(policies))), SETTINGS);
     let mut decoder = Decoder::new(decode::Settings { future_skew_max_ms: 0, are_files: false });
     let mut leads = Leads::new(1, START, LEADS / (DAYS * 86_400) as f64, 1.0);
     let (empty, mut offset) = (resident(), 0);

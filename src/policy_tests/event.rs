@@ -26,79 +26,89 @@ pub(super) fn story(test: &Cursor<'_>, fields: &Fields<'_>) -> Option<Story> {
     };
     let Some(head) = items.first() else { return events.refuse("must hold an event") };
     let first = head.entries()?.iter().find(|(name, _)| *name == "at").and_then(|(_, at)| when(at, None));
-    let mut attributes = Some(attributes).filter(|attributes| !attributes.is_empty());
-    let mut decoder = Decoder::new(Settings { future_skew_max_ms: 0, are_files: true });
-    let numbered = (1..).zip(&items);
-    let facts: Vec<_> =
-        numbered.map(|(number, item)| event(item, number, first, &mut attributes, &mut decoder)).collect();
-    if let (Some(_), Some(lead)) = (attributes, fields.get("lead")) {
+    let mut script = Script {
+        first,
+        attributes: Some(attributes).filter(|attributes| !attributes.is_empty()),
+        decoder: Decoder::new(Settings { future_skew_max_ms: 0, are_files: true }),
+    };
+    let facts: Vec<_> = (1..).zip(&items).map(|(number, item)| script.event(item, number)).collect();
+    if let (Some(_), Some(lead)) = (script.attributes, fields.get("lead")) {
         lead.key_problem("no event is `lead-created`, which would carry these");
     }
     Some(Story { first: first?, facts: facts.into_iter().collect::<Option<_>>()? })
 }
 
-/// Reads one event; what the service would reject is a problem.
-fn event(
-    item: &Cursor<'_>,
-    number: i64,
+/// The events of a test as they are read one after the other.
+struct Script {
     first: Option<Instant>,
-    attributes: &mut Option<Map<String, Json>>,
-    decoder: &mut Decoder,
-) -> Option<Fact> {
-    let entries = item.entries()?;
-    let get = |name: &str| entries.iter().find(|(found, _)| *found == name).map(|(_, cursor)| cursor);
-    for (name, instead) in [("time", "use `at`"), ("lead_id", "a test is about one lead")] {
-        get(name).into_iter().for_each(|field| field.key_problem(format!("must not be given: {instead}")));
-    }
-    let at = match get("at") {
-        // What is wrong with the first is said already.
-        Some(at) if number > 1 => when(at, first),
-        Some(_) => first,
-        None => item.refuse("needs `at`, an instant or a time after the first event such as `+4m`"),
-    };
-    let Some(kind) = get("type") else { return item.refuse("needs `type`") };
-    let kind = kind.text().filter(|text| {
-        let is_known = fact::Kind::parse(text).is_some();
-        if !is_known {
-            let near = did_you_mean(text, fact::Kind::ALL.map(fact::Kind::as_str));
-            kind.problem(format!("unknown type{near}"));
+    /// Those of the lead, until an event carries them.
+    attributes: Option<Map<String, Json>>,
+    decoder: Decoder,
+}
+
+impl Script {
+    /// Reads one event; what the service would reject is a problem.
+    fn event(&mut self, item: &Cursor<'_>, number: i64) -> Option<Fact> {
+        let entries = item.entries()?;
+        let get = |name: &str| entries.iter().find(|(found, _)| *found == name).map(|(_, cursor)| cursor);
+        for (name, instead) in [("time", "use `at`"), ("lead_id", "a test is about one lead")] {
+            get(name)
+                .into_iter()
+                .for_each(|field| field.key_problem(format!("must not be given: {instead}")));
         }
-        is_known
-    });
-    let (at, kind) = (at?, kind?);
-    let mut json = object(item)?;
-    if kind == fact::Kind::LeadCreated.as_str() {
-        let mut all = attributes.take().unwrap_or_default();
-        all.append(&mut json);
-        json = all;
+        let at = match get("at") {
+            // What is wrong with the first is said already.
+            Some(at) if number > 1 => when(at, self.first),
+            Some(_) => self.first,
+            None => item.refuse("needs `at`, an instant or a time after the first event such as `+4m`"),
+        };
+        let Some(kind) = get("type") else { return item.refuse("needs `type`") };
+        let kind = known(kind);
+        let (at, kind) = (at?, kind?);
+        let mut json = object(item)?;
+        if kind == fact::Kind::LeadCreated {
+            json = self.attributes.take().into_iter().flatten().chain(json).collect();
+        }
+        json.remove("at");
+        json.insert("lead_id".to_owned(), Json::from(LEAD));
+        json.insert("time".to_owned(), Json::from(at.to_string()));
+        for name in ["until", "started_at"] {
+            if matches!(json.get(name), Some(Json::String(text)) if text.starts_with('+')) {
+                let at = when(get(name)?, self.first)?;
+                json.insert(name.to_owned(), Json::from(at.to_string()));
+            }
+        }
+        self.decoded(item, number, json)
     }
-    json.remove("at");
-    json.insert("lead_id".to_owned(), Json::from(LEAD));
-    json.insert("time".to_owned(), Json::from(at.to_string()));
-    for name in ["until", "started_at"] {
-        if let Some(Json::String(text)) = json.get(name)
-            && text.starts_with('+')
-        {
-            let at = when(get(name)?, first)?;
-            json.insert(name.to_owned(), Json::from(at.to_string()));
+
+    /// The fact that the service would read from the event.
+    fn decoded(&mut self, item: &Cursor<'_>, number: i64, json: Map<String, Json>) -> Option<Fact> {
+        let value = Json::Object(json).to_string().into_bytes();
+        let record = Record {
+            topic: 0,
+            partition: 0,
+            offset: number,
+            timestamp: None,
+            key: None,
+            value: Some(&value),
+            headers: &[],
+        };
+        match self.decoder.decode(&record) {
+            Ok(event) => Some(event.fact),
+            Err(rejected) => {
+                item.refuse(format!("would be rejected, {}: {}", rejected.reason.as_str(), rejected.detail))
+            }
         }
     }
-    let value = Json::Object(json).to_string().into_bytes();
-    let record = Record {
-        topic: 0,
-        partition: 0,
-        offset: number,
-        timestamp: None,
-        key: None,
-        value: Some(&value),
-        headers: &[],
-    };
-    match decoder.decode(&record) {
-        Ok(event) => Some(event.fact),
-        Err(rejected) => {
-            item.refuse(format!("would be rejected, {}: {}", rejected.reason.as_str(), rejected.detail))
-        }
-    }
+}
+
+/// Reads a type of event.
+fn known(field: &Cursor<'_>) -> Option<fact::Kind> {
+    let text = field.text()?;
+    fact::Kind::parse(text).or_else(|| {
+        let near = did_you_mean(text, fact::Kind::ALL.map(fact::Kind::as_str));
+        field.refuse(format!("unknown type{near}"))
+    })
 }
 
 /// Reads an instant, or a time after the first event.

@@ -46,12 +46,13 @@ impl Portrait {
     }
 }
 
-/// A deleted lead comes back by `lead-created` only, and nothing before that counts. Rules F5 and T10.
+/// Sets what a fact sets that counts. Rule F3.
 fn take(lead: &mut Standing, fact: &Fact) {
-    match (lead.status, fact.kind) {
-        (Status::Deleted, Kind::LeadCreated) => lead.begin_anew(fact),
-        (Status::Deleted | Status::MergedThenDeleted(_), _) => return,
-        _ => {}
+    if !lead.hears(fact) {
+        return;
+    }
+    if lead.status == Status::Deleted {
+        lead.begin_anew(fact);
     }
     let before = Arc::clone(&lead.context);
     lead.set(&Pipeline::default(), fact, &before);

@@ -146,6 +146,17 @@ impl Standing {
         }
     }
 
+    /// Whether a fact counts: a deleted lead comes back by `lead-created` only, and not if it is merged before that,
+    /// which is noted here. Rules F5, T10 and T11.
+    pub fn hears(&mut self, fact: &Fact) -> bool {
+        match (self.status, fact.kind) {
+            (Status::Deleted, Kind::LeadMerged) => self.status = Status::Merged(fact.time),
+            (Status::Deleted, Kind::LeadCreated) | (Status::Alive | Status::Merged(_), _) => return true,
+            (Status::Deleted | Status::MergedThenDeleted(_), _) => {}
+        }
+        false
+    }
+
     /// One after `lead-deleted` begins the lead anew, nothing before it counting. Rule F5.
     pub fn begin_anew(&mut self, fact: &Fact) {
         self.reborn = Some(fact.order());

@@ -264,11 +264,11 @@ impl Course {
         let rules = source.rules;
         let pipeline = rules.pipeline(self.family);
         let place = self.lead.place(pipeline);
-        match (self.lead.status, fact.kind) {
-            (Status::Deleted, Kind::LeadCreated) => self.begin_anew(fact, foreseen, ended),
-            (Status::Deleted, Kind::LeadMerged) => return self.lead.status = Status::Merged(fact.time),
-            (Status::Deleted | Status::MergedThenDeleted(_), _) => return,
-            _ => {}
+        if !self.lead.hears(fact) {
+            return;
+        }
+        if self.lead.status == Status::Deleted {
+            self.begin_anew(fact, foreseen, ended);
         }
         let before = Arc::clone(&self.lead.context);
         let signal = self.lead.set(pipeline, fact, &before);

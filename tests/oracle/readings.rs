@@ -1,25 +1,17 @@
 //! Stories of where the rules can be read in two ways, each told the way it is read here.
 
-use super::stories::{check, check_spoken};
+#[path = "../support/policies.rs"]
+mod policies;
 
-const PIPELINE: &str = "pipeline: {open: [new, work, hold, deal], won: [signed], lost: [dropped]}\n";
+use policies::{HOUR, PIPELINE, TWO_HOURS, two};
+
+use super::stories::{check, check_spoken};
 
 /// One policy for all with these objectives.
 fn all(objectives: &str) -> String {
     format!("{PIPELINE}policies: [{{name: all, objectives: {objectives}}}]")
 }
 
-/// A policy for segment `a` with the first objectives, and one for segment `b` with the second.
-fn two(a: &str, b: &str) -> String {
-    format!(
-        "{PIPELINE}policies:
-  - {{name: a, match: {{segment: a}}, objectives: {a}}}
-  - {{name: b, match: {{segment: b}}, objectives: {b}}}"
-    )
-}
-
-const HOUR: &str = "{answer: {start: created, stop: contacted, within: 1h}}";
-const TWO_HOURS: &str = "{answer: {start: created, stop: contacted, within: 2h}}";
 const BY_PHONE: &str = "{answer: {start: created, stop: {contacted: {channel: phone}}, within: 4h}}";
 const OTHER: &str = "{other: {start: reopened, stop: contacted, within: 1h}}";
 

@@ -3,28 +3,21 @@
 //! A line is a time, a lead, what happens, and fields. `Mon` to `Sun` are the days of one week, `Mon2` is the Monday
 //! after it; all times are UTC. A transition has its level where it has one, and its cause.
 
+mod settings;
+
 use std::sync::Arc;
 
 use overdue::config::read_policies;
-use overdue::sla::engine::{Arrival, Effects, Engine, Output, Saying, Settings};
+use overdue::sla::engine::{Arrival, Effects, Engine, Output, Saying};
 use overdue::sla::instant::Instant;
 use overdue::sla::rules::Rules;
 use overdue::wire::decode::{self, Decoder};
 use overdue::wire::record::Record;
 use serde_json::{Map, Value};
+use settings::SETTINGS;
 
 const MONDAY: &str = "2026-03-02T00:00:00Z";
 const DAY_MS: i64 = 86_400_000;
-
-/// Those of a service whose configuration says nothing of them.
-const SETTINGS: Settings = Settings {
-    grace_ms: 5_000,
-    lateness_max_ms: 7 * DAY_MS,
-    facts_max: 10_000,
-    retention_closed_ms: 7 * DAY_MS,
-    retention_idle_ms: 400 * DAY_MS,
-    speak_from: Instant::MIN,
-};
 
 /// Tells the story to the end of the second week and compares what is said.
 #[track_caller]

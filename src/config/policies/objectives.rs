@@ -11,24 +11,10 @@ use crate::sla::policy::{
     Target, Warning,
 };
 
-/// What an objective may hold.
-const FIELDS: &[&str] = &[
-    "start",
-    "stop",
-    "touch",
-    "while",
-    "pause",
-    "restart",
-    "reentry",
-    "within",
-    "warn",
-    "escalate_after",
-    "calendar",
-    "severity",
-    "penalty",
-];
-/// What an entry of `stages` may hold: it starts and stops by its name.
-const STAGE_FIELDS: &[&str] = &[
+/// What says what an objective promises; an entry of `stages` does so by its name.
+const SUBJECT: &[&str] = &["start", "stop", "touch"];
+/// What else an objective may hold.
+const TERMS: &[&str] = &[
     "while",
     "pause",
     "restart",
@@ -55,7 +41,7 @@ pub(super) fn written<'a>(objectives: &Cursor<'a>) -> Option<Vec<Written<'a>>> {
     let entries = objectives.entries()?.into_iter();
     let one = |(name, value): (&'a str, Cursor<'a>)| {
         let name = checked_name(name, &value);
-        Written { name, stage: None, fields: fields(&value, FIELDS) }
+        Written { name, stage: None, fields: fields(&value, &[SUBJECT, TERMS].concat()) }
     };
     Some(entries.map(one).collect())
 }
@@ -68,7 +54,7 @@ pub(super) fn of_stages<'a>(stages: &Cursor<'a>, others: &[Written<'a>]) -> Opti
         if others.iter().any(|other| other.name == name) {
             value.key_problem(format!("`{name}` is among the policy's `objectives` already"));
         }
-        Written { name, stage: Some(stage), fields: fields(&value, STAGE_FIELDS) }
+        Written { name, stage: Some(stage), fields: fields(&value, TERMS) }
     };
     Some(entries.map(one).collect())
 }
