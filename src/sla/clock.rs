@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use super::fact::Fact;
 use super::instant::Instant;
@@ -28,9 +29,9 @@ pub struct Clock {
     /// When its target runs out; `None` while it is paused, or where it has none. Rules T3 and T9.
     pub due_at: Option<Instant>,
     /// When no time counted for it, in order. Rule T9.
-    pub pauses: Vec<Span>,
+    pub pauses: ThinVec<Span>,
     /// When and how it stopped running, if it did.
-    pub end: Option<End>,
+    pub end: Option<Arc<End>>,
     /// Since when its breach is waived. Rule T17.
     pub waiver: Option<Box<Waiver>>,
     /// Who had the lead, and where it was, at the breach: known once a later instant has been seen.
@@ -40,7 +41,7 @@ pub struct Clock {
     /// The fact that started it.
     pub start_fact: Fact,
     /// The first gap in the log at or after its start, if there is one. Rule H6.
-    pub gap: Option<Gap>,
+    pub gap: Option<Box<Gap>>,
     /// What it was before another policy came into force. Rule T12.
     pub taken: Option<Box<Taken>>,
 }
@@ -269,8 +270,8 @@ impl Dated {
     }
 }
 
-/// The steps of a clock, each with the clock as it was then; in no order that means anything.
-pub type Steps<'a> = SmallVec<[(Dated, &'a Clock); 4]>;
+/// The steps of clocks, each with the clock as it was then; in no order that means anything.
+pub type Steps<'a> = SmallVec<[(Dated, &'a Clock); 8]>;
 
 /// Net outcome of a clock as far as time has gone. Rule T18.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -315,28 +316,30 @@ impl Clock {
     /// Its dated steps: all up to `until`, those planned after it, and of escalations that repeat the next one.
     pub fn steps(&self, rules: &Rules, until: Instant) -> Steps<'_> {
         let mut steps = Steps::new();
-        self.told(&mut steps);
-        if let Some(at) = self.undecidable_at() {
-            steps.retain(|(told, _)| told.step != Step::Undecidable);
-            steps.push((Dated::new(at, Step::Undecidable), self));
-            return steps;
-        }
-        match &self.taken {
-            None => self.own_steps(rules, until, &mut |own| {
-                steps.push((own, self));
-                true
-            }),
-            Some(taken) => {
-                let told = steps.len();
-                self.own_steps(rules, until, &mut |own| {
-                    let dated = taken.dates(own, &steps[..told]);
-                    let dated = dated.filter(|own| self.still_escalates(own));
-                    steps.extend(dated.map(|own| (own, self)));
-                    dated.is_some()
-                });
-            }
-        }
+        self.add_steps(rules, until, &mut steps);
         steps
+    }
+
+    /// Adds its dated steps to those of other clocks.
+    pub fn add_steps<'a>(&'a self, rules: &Rules, until: Instant, steps: &mut Steps<'a>) {
+        let told = self.told();
+        if let Some(at) = self.undecidable_at() {
+            steps.extend(told.filter(|(told, _)| told.step != Step::Undecidable));
+            return steps.push((Dated::new(at, Step::Undecidable), self));
+        }
+        let first = steps.len();
+        steps.extend(told);
+        let own = steps.len();
+        self.own_steps(rules, until, &mut |dated| {
+            let dated = match &self.taken {
+                None => Some(dated),
+                Some(taken) => {
+                    taken.dates(dated, &steps[first..own]).filter(|dated| self.still_escalates(dated))
+                }
+            };
+            steps.extend(dated.map(|dated| (dated, self)));
+            dated.is_some()
+        });
     }
 
     /// Whether an escalation that is dated later for another policy is not too late then. Rule T8.
@@ -346,9 +349,9 @@ impl Clock {
     }
 
     /// What it came to before another policy came into force.
-    fn told<'a>(&'a self, steps: &mut Steps<'a>) {
+    fn told(&self) -> impl Iterator<Item = (Dated, &Clock)> {
         let history = self.taken.iter().flat_map(|taken| &taken.history);
-        steps.extend(history.map(|told| (told.dated, &*told.clock)));
+        history.map(|told| (told.dated, &*told.clock))
     }
 
     /// Its steps as the policy that is in force would have dated them. Rules T4, T5, T7, T8, T10 and T17.
@@ -388,7 +391,7 @@ impl Clock {
         }
         let due_at = self.due_at?;
         let is_in_time = |end: &End| end.at <= due_at && end.why != EndKind::Over;
-        if self.end.as_ref().is_some_and(is_in_time) {
+        if self.end.as_deref().is_some_and(is_in_time) {
             return None;
         }
         Some(Breach { at: taken.map_or(due_at, |taken| due_at.max(taken.at)), due_at })
@@ -498,7 +501,7 @@ impl Clock {
     /// When it became undecidable: at the first gap after its start, unless its breach was proven before the
     /// loss or it is known to have ended in time by then. Rule H6.
     pub fn undecidable_at(&self) -> Option<Instant> {
-        let gap = self.gap?;
+        let gap = self.gap.as_deref()?;
         let breach = self.breach();
         let is_proven = breach.is_some_and(|breach| breach.at <= gap.proven_until);
         let ended = self.end.as_ref().filter(|end| end.why != EndKind::Loss && end.at <= gap.at);
@@ -535,7 +538,7 @@ impl Clock {
     /// Stops running at an instant.
     pub fn finish(&mut self, at: Instant, why: EndKind, context: &Arc<Context>, fact: Option<&Fact>) {
         let (context, fact) = (Arc::clone(context), fact.cloned());
-        self.end = Some(End { at, why, due_at: self.due_unless_paused(at), context, fact });
+        self.end = Some(Arc::new(End { at, why, due_at: self.due_unless_paused(at), context, fact }));
     }
 
     /// How much time counted between two instants, in milliseconds.
@@ -551,8 +554,10 @@ impl Clock {
 
     /// Notes the first gap at or after its start.
     pub fn note_gap(&mut self, gaps: &[Gap]) {
-        let first = || gaps.iter().find(|gap| self.started_at <= gap.at).copied();
-        self.gap = self.gap.or_else(first);
+        if self.gap.is_none() {
+            let first = gaps.iter().find(|gap| self.started_at <= gap.at);
+            self.gap = first.copied().map(Box::new);
+        }
     }
 
     /// What became of it by `horizon`.
@@ -581,7 +586,7 @@ impl Clock {
     #[must_use]
     pub fn slim(mut self) -> Clock {
         self.start_fact.slim();
-        if let Some(fact) = self.end.as_mut().and_then(|end| end.fact.as_mut()) {
+        if let Some(fact) = self.end.as_mut().and_then(|end| Arc::make_mut(end).fact.as_mut()) {
             fact.slim();
         }
         self
@@ -592,7 +597,8 @@ impl Clock {
         let taken = self.taken.as_ref().map_or(0, |taken| {
             size_of::<Taken>() + taken.history.len() * (size_of::<Told>() + size_of::<Clock>())
         });
-        self.start_fact.bytes() + size_of_val(self.pauses.as_slice()) + taken
+        let end = self.end.as_ref().map_or(0, |_| size_of::<End>());
+        self.start_fact.bytes() + size_of_val(self.pauses.as_slice()) + end + taken
     }
 }
 

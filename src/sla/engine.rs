@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::clock::{Cause, Clock, Context, Dated, Gap, Span, Step};
+use super::clock::{Cause, Clock, Context, Dated, Gap, Span, Step, Steps};
 use super::fact::{Added, Fact, Kind};
 use super::identity::{OutputId, Said};
 use super::instant::Instant;
@@ -761,13 +761,10 @@ struct Look {
 }
 
 /// The steps of all clocks, those planned after the horizon among them.
-fn steps<'a>(
-    rules: &Rules,
-    lead: &'a Lead,
-    timeline: &'a Timeline,
-    horizon: Instant,
-) -> Vec<(Dated, &'a Clock)> {
-    timeline.clocks(&lead.decided).flat_map(|clock| clock.steps(rules, horizon)).collect()
+fn steps<'a>(rules: &Rules, lead: &'a Lead, timeline: &'a Timeline, horizon: Instant) -> Steps<'a> {
+    let mut steps = Steps::new();
+    timeline.clocks(&lead.decided).for_each(|clock| clock.add_steps(rules, horizon, &mut steps));
+    steps
 }
 
 /// What the timeline has up to the horizon and was not told, in the order of dates.

@@ -26,6 +26,9 @@ impl Portrait {
         let count = facts.partition_point(|fact| fact.time <= at);
         let mut lead = Standing::default();
         for instant in facts[..count].chunk_by(|a, b| a.time == b.time) {
+            if lead.merged_at().is_some() {
+                break;
+            }
             lead.foresee(rules, instant);
             instant.iter().for_each(|fact| take(&mut lead, fact));
         }

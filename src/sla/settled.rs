@@ -71,3 +71,21 @@ impl<'de> Deserialize<'de> for Settled {
         Ok(Settled { count, bytes: bytes.into() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Bytes, Settled};
+
+    fn read(count: u32, bytes: &[u8]) -> Option<Settled> {
+        let written = postcard::to_stdvec(&(count, Bytes(bytes))).unwrap();
+        postcard::from_bytes(&written).ok()
+    }
+
+    #[test]
+    fn what_is_no_settled_clock_is_refused_when_it_is_read() {
+        assert_eq!(read(0, &[]), Some(Settled::default()));
+        assert_eq!(read(1, &[]), None);
+        assert_eq!(read(0, &[1]), None);
+        assert_eq!(read(1, &[0xff; 40]), None);
+    }
+}

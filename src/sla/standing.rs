@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use thin_vec::ThinVec;
 
 use super::clock::{Context, Span};
 use super::fact::{Fact, Kind, Value};
@@ -26,7 +27,7 @@ pub(super) struct Standing {
     /// The fact that began the lead anew, by its place. Rule F5.
     pub reborn: Option<Order>,
     /// Waivers of clocks that the lead does not have yet, with the start of each. Rule T17.
-    pub waivers: Vec<(Instant, Fact)>,
+    pub waivers: ThinVec<(Instant, Fact)>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,21 +44,22 @@ pub(super) enum Status {
 pub(super) type Order = (Instant, u16, i64);
 
 /// What is known of an instant before its facts are taken one by one, and which of them are firsts.
-pub(super) struct Foreseen {
-    pub owner: Option<Arc<str>>,
+pub(super) struct Foreseen<'a> {
+    /// The owner after it, where it sets one or takes the lead from one.
+    owner: Option<Option<&'a str>>,
     pub created_at: Option<Instant>,
-    pub creation: Option<Fact>,
-    pub first_assignment: Option<Fact>,
+    pub creation: Option<&'a Fact>,
+    pub first_assignment: Option<&'a Fact>,
     /// Whether the lead begins anew in it.
     pub is_reborn: bool,
 }
 
 /// As far as touches care where a lead is. Rule T15.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct Place<'a> {
     pub is_open: bool,
     pub has_begun: bool,
-    pub stage: Option<Arc<str>>,
+    pub stage: Option<&'a str>,
 }
 
 impl Standing {
@@ -66,17 +68,35 @@ impl Standing {
         Attributes { values: &self.values, owner }
     }
 
+    /// The same, as they are after the whole instant.
+    pub fn attributes_after<'a>(&'a self, foreseen: &Foreseen<'a>) -> Attributes<'a> {
+        self.attributes(foreseen.owner.unwrap_or(self.context.owner.as_deref()))
+    }
+
+    /// Since when the lead is merged into another. Rule T11.
+    pub fn merged_at(&self) -> Option<Instant> {
+        match self.status {
+            Status::Merged(at) | Status::MergedThenDeleted(at) => Some(at),
+            Status::Alive | Status::Deleted => None,
+        }
+    }
+
     /// Whether the lead is closed. Rule T10.
     pub fn is_closed(&self, pipeline: &Pipeline) -> bool {
         self.context.stage.as_ref().is_some_and(|stage| pipeline.closes(stage))
     }
 
     /// Where it is.
-    pub fn place(&self, pipeline: &Pipeline) -> Place {
+    pub fn place(&self, pipeline: &Pipeline) -> Place<'_> {
+        self.place_in(pipeline, &self.context)
+    }
+
+    /// The same, with its stage taken from its context as it is now.
+    pub fn place_in<'a>(&self, pipeline: &Pipeline, context: &'a Context) -> Place<'a> {
         Place {
             is_open: self.status == Status::Alive && !self.is_closed(pipeline),
             has_begun: self.has_begun,
-            stage: self.context.stage.clone(),
+            stage: context.stage.as_deref(),
         }
     }
 
@@ -90,9 +110,9 @@ impl Standing {
     }
 
     /// Sets the attributes as they are after the whole instant, which is what matches see. Rule F8.
-    pub fn foresee(&mut self, rules: &Rules, instant: &[Fact]) -> Foreseen {
+    pub fn foresee<'a>(&mut self, rules: &Rules, instant: &'a [Fact]) -> Foreseen<'a> {
         let mut foreseen = Foreseen {
-            owner: self.context.owner.clone(),
+            owner: None,
             created_at: self.created_at,
             creation: None,
             first_assignment: None,
@@ -103,7 +123,7 @@ impl Standing {
             if is_deleted && fact.kind == Kind::LeadCreated {
                 (is_deleted, foreseen.is_reborn) = (false, true);
                 self.values = Arc::default();
-                (foreseen.owner, foreseen.created_at) = (None, None);
+                (foreseen.owner, foreseen.created_at) = (Some(None), None);
             }
             if is_deleted {
                 continue;
@@ -116,7 +136,7 @@ impl Standing {
                 self.set_attributes(rules, fact);
             }
             if let Some(owner) = owner_set_by(fact) {
-                foreseen.owner = owner.map(Arc::from);
+                foreseen.owner = Some(owner);
             }
         }
         foreseen

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use thin_vec::ThinVec;
 
 use super::clock::{Cause, Clock, Context, Dated, EndKind, Gap, Key, Taken, Told};
 use super::fact::{Fact, Kind, Value};
@@ -31,9 +32,9 @@ pub struct Course {
     /// Its clocks, with what other policies left of them.
     track: Track,
     /// What the lead's clocks would be under the other policies, where facts were folded.
-    others: Vec<(FamilyId, Track)>,
+    others: ThinVec<(FamilyId, Track)>,
     /// Where facts were folded, when each objective's last clock started. Rule T17.
-    last_started: Vec<(NameId, Instant)>,
+    last_started: ThinVec<(NameId, Instant)>,
     /// The instant up to which it has come.
     at: Instant,
 }
@@ -44,8 +45,8 @@ impl Default for Course {
             lead: Standing::default(),
             family: None,
             track: Track::default(),
-            others: Vec::new(),
-            last_started: Vec::new(),
+            others: ThinVec::new(),
+            last_started: ThinVec::new(),
             at: Instant::MIN,
         }
     }
@@ -174,10 +175,7 @@ impl Course {
 
     /// Since when the lead is merged into another: facts dated after it do not count. Rule T11.
     pub fn merged_at(&self) -> Option<Instant> {
-        match self.lead.status {
-            Status::Merged(at) | Status::MergedThenDeleted(at) => Some(at),
-            Status::Alive | Status::Deleted => None,
-        }
+        self.lead.merged_at()
     }
 
     /// When the next window begins. Rule T15.
@@ -212,8 +210,7 @@ impl Course {
         }
         self.turn(earlier, now, ended);
         let foreseen = self.lead.foresee(earlier.rules, instant);
-        let of = self.lead.attributes(foreseen.owner.as_deref());
-        let family = earlier.rules.in_force(now, of);
+        let family = earlier.rules.in_force(now, self.lead.attributes_after(&foreseen));
         if family != self.family {
             self.change(earlier, family, now, foreseen.is_reborn, ended);
         }
@@ -231,12 +228,12 @@ impl Course {
         self.track.note_breaches_before(&self.lead, before);
     }
 
-    fn take(
+    fn take<'a>(
         &mut self,
         source: Source<'_>,
         now: Instant,
-        instant: &[Fact],
-        mut foreseen: Foreseen,
+        instant: &'a [Fact],
+        mut foreseen: Foreseen<'a>,
         ended: &mut Vec<Clock>,
     ) {
         let mut waivers = Vec::new();
@@ -254,31 +251,32 @@ impl Course {
     }
 
     /// Takes one fact: sets, then stops, then ends, then starts. Rule F3.
-    fn take_fact(
+    fn take_fact<'a>(
         &mut self,
         source: Source<'_>,
-        fact: &Fact,
-        foreseen: &mut Foreseen,
+        fact: &'a Fact,
+        foreseen: &mut Foreseen<'a>,
         ended: &mut Vec<Clock>,
     ) {
         let rules = source.rules;
         let pipeline = rules.pipeline(self.family);
-        let place = self.lead.place(pipeline);
+        let mut before = Arc::clone(&self.lead.context);
+        let left = Arc::clone(&before);
+        let place = self.lead.place_in(pipeline, &left);
         if !self.lead.hears(fact) {
             return;
         }
         if self.lead.status == Status::Deleted {
             self.begin_anew(fact, foreseen, ended);
+            before = Arc::clone(&self.lead.context);
         }
-        let before = Arc::clone(&self.lead.context);
         let signal = self.lead.set(pipeline, fact, &before);
-        let owner = self.lead.context.owner.clone();
-        let signal = Signal { owner: owner.as_deref(), ..signal };
+        let signal = Signal { owner: self.lead.context.owner.as_deref(), ..signal };
         if signal.is_creation {
-            foreseen.creation = Some(fact.clone());
+            foreseen.creation = Some(fact);
         }
         if signal.is_first_assignment {
-            foreseen.first_assignment = Some(fact.clone());
+            foreseen.first_assignment = Some(fact);
         }
         let Some(family) = self.family else { return };
         let (lead, before, signal) = (&self.lead, &place, &signal);
@@ -302,12 +300,12 @@ impl Course {
     }
 
     /// One after `lead-deleted` begins the lead anew, nothing before it counting. Rule F5.
-    fn begin_anew(&mut self, fact: &Fact, foreseen: &mut Foreseen, ended: &mut [Clock]) {
+    fn begin_anew(&mut self, fact: &Fact, foreseen: &mut Foreseen<'_>, ended: &mut [Clock]) {
         self.track.satisfy_ended(foreseen, fact.time, ended);
         (foreseen.creation, foreseen.first_assignment) = (None, None);
         let ended_now = ended.iter_mut().rev().take_while(|clock| clock.ended_at() == Some(fact.time));
         for end in ended_now.filter_map(|clock| clock.end.as_mut()) {
-            end.fact.get_or_insert_with(|| fact.clone());
+            Arc::make_mut(end).fact.get_or_insert_with(|| fact.clone());
         }
         self.lead.begin_anew(fact);
         self.last_started.clear();
@@ -377,7 +375,9 @@ impl Course {
                 None => waiver_of(rules, &self.lead, clock.name, clock.started_at),
             };
             clock.at_breach = known.as_ref().and_then(|known| known.at_breach.clone());
-            clock.gap = known.map_or(clock.gap, |known| known.gap);
+            if let Some(known) = known {
+                clock.gap = known.gap;
+            }
         }
         for mut old in running {
             let key = old.key();
@@ -430,7 +430,7 @@ impl Course {
         let runs_elsewhere = |clock: &Clock| others.iter().any(|(_, (track, _))| runs(track, clock.key()));
         let own: Vec<Clock> = own.into_iter().filter(runs_elsewhere).collect();
         let kept: Vec<Vec<Clock>> = others.iter().map(|(_, (_, ended))| kept(ended)).collect();
-        self.track.ended = own;
+        self.track.ended = own.into();
         self.others = others
             .into_iter()
             .zip(kept)
@@ -446,7 +446,7 @@ impl Course {
             let known = self.others.iter().find(|(other, _)| *other == family);
             known.map_or_else(|| self.track.under(rules, family, &self.lead), |(_, track)| track.clone())
         };
-        Course { family: Some(family), track: track.alone(), others: Vec::new(), ..self.clone() }
+        Course { family: Some(family), track: track.alone(), others: ThinVec::new(), ..self.clone() }
     }
 }
 
@@ -454,7 +454,7 @@ impl Course {
 fn as_if(earlier: Source<'_>, family: FamilyId, now: Instant) -> (Track, Vec<Clock>) {
     let fresh = || Course { family: Some(family), ..Course::default() };
     let mut course = earlier.base.map_or_else(fresh, |base| base.under(earlier.rules, family));
-    let mut ended = std::mem::take(&mut course.track.ended);
+    let mut ended: Vec<Clock> = std::mem::take(&mut course.track.ended).into();
     course.track.note_gaps(earlier.gaps);
     for instant in earlier.facts.chunk_by(|a, b| a.time == b.time) {
         let Some(at) = instant.first().map(|fact| fact.time) else { continue };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use thin_vec::ThinVec;
 
-use super::clock::{Allowed, Clock, End, EndKind, Gap, Key, Span, Waiver};
+use super::clock::{Allowed, Clock, EndKind, Gap, Key, Span, Waiver};
 use super::fact::{Fact, Kind, Value};
 use super::instant::Instant;
 use super::policy::{NameId, Objective, Pause, Promise, Reentry, Target, Touch, TouchForm};
@@ -17,10 +18,10 @@ use super::standing::{Foreseen, Order, Place, Standing, Status};
 pub(super) struct Track {
     pub running: Vec<Clock>,
     /// Clocks that ended under this policy and run under another. Rule T12.
-    pub ended: Vec<Clock>,
-    early: Vec<EarlyStop>,
-    visits: Vec<Visit>,
-    touching: Vec<Touching>,
+    pub ended: ThinVec<Clock>,
+    early: ThinVec<EarlyStop>,
+    visits: ThinVec<Visit>,
+    touching: ThinVec<Touching>,
 }
 
 /// A stop that came before the clock it may satisfy. Rule T6.
@@ -69,7 +70,7 @@ struct Touching {
 struct Window {
     from: Instant,
     allowed: Allowed,
-    pauses: Vec<Span>,
+    pauses: ThinVec<Span>,
     end: Option<Instant>,
 }
 
@@ -78,9 +79,9 @@ pub(super) struct Scene<'a> {
     pub rules: &'a Rules,
     pub family: FamilyId,
     pub lead: &'a Standing,
-    pub before: &'a Place,
+    pub before: &'a Place<'a>,
     pub signal: &'a Signal<'a>,
-    pub foreseen: &'a Foreseen,
+    pub foreseen: &'a Foreseen<'a>,
 }
 
 impl<'a> Scene<'a> {
@@ -94,7 +95,7 @@ impl<'a> Scene<'a> {
 
     /// The lead's attributes after the whole instant.
     fn attributes(&self) -> Attributes<'a> {
-        self.lead.attributes(self.foreseen.owner.as_deref())
+        self.lead.attributes_after(self.foreseen)
     }
 }
 
@@ -130,7 +131,7 @@ impl Track {
 
     /// The same, with these clocks that ended.
     pub fn with_ended(self, ended: Vec<Clock>) -> Track {
-        Track { ended, ..self }
+        Track { ended: ended.into(), ..self }
     }
 
     /// What is known of the clocks for a policy that was not known when facts were folded: those of the same
@@ -206,7 +207,7 @@ impl Track {
     pub fn lose(&mut self, rules: &Rules, lead: &Standing, now: Instant, ended: &mut Vec<Clock>) {
         let is_lost = |clock: &mut Clock| clock.undecidable_at().is_some_and(|at| at < now);
         for mut clock in self.running.extract_if(.., is_lost).collect::<Vec<_>>() {
-            let at = clock.gap.map_or(now, |gap| gap.at);
+            let at = clock.gap.as_ref().map_or(now, |gap| gap.at);
             clock.finish(at, EndKind::Loss, &lead.context, None);
             self.note_visit(rules, &clock);
             ended.push(clock);
@@ -233,7 +234,7 @@ impl Track {
         &mut self,
         rules: &Rules,
         lead: &Standing,
-        foreseen: &Foreseen,
+        foreseen: &Foreseen<'_>,
         now: Instant,
         ended: &mut Vec<Clock>,
     ) {
@@ -246,7 +247,7 @@ impl Track {
                 clock.at_breach = Some(Arc::clone(&lead.context));
             }
             if let Some(end) = &mut clock.end {
-                end.context = Arc::clone(&lead.context);
+                Arc::make_mut(end).context = Arc::clone(&lead.context);
             }
         }
     }
@@ -283,12 +284,12 @@ pub(super) fn pause_ended(ended: &mut [Clock], rules: &Rules, lead: &Standing, n
 }
 
 /// The pauses of a clock that starts now.
-fn pauses_at(lead: &Standing, pause: &Pause, now: Instant) -> Vec<Span> {
+fn pauses_at(lead: &Standing, pause: &Pause, now: Instant) -> ThinVec<Span> {
     lead.paused_until(pause, now).map(|to| Span { from: now, to }).into_iter().collect()
 }
 
 /// Notes that a pause holds until then, or none, from now on; says whether that is news.
-fn note_pause(pauses: &mut Vec<Span>, until: Option<Instant>, now: Instant) -> bool {
+fn note_pause(pauses: &mut ThinVec<Span>, until: Option<Instant>, now: Instant) -> bool {
     let to = until.unwrap_or(now);
     match pauses.last_mut() {
         Some(last) if now <= last.to => {
@@ -551,7 +552,7 @@ impl Track {
         &mut self,
         rules: &Rules,
         lead: &Standing,
-        foreseen: &Foreseen,
+        foreseen: &Foreseen<'_>,
         now: Instant,
     ) -> Vec<Clock> {
         let is_met = |clock: &mut Clock| {
@@ -566,7 +567,7 @@ impl Track {
     }
 
     /// Meets a clock that ended in the instant it started where a stop is dated then too.
-    pub fn satisfy_ended(&self, foreseen: &Foreseen, now: Instant, ended: &mut [Clock]) {
+    pub fn satisfy_ended(&self, foreseen: &Foreseen<'_>, now: Instant, ended: &mut [Clock]) {
         let is_wanted = |clock: &&mut Clock| {
             clock.started_at == now && clock.end.as_ref().is_some_and(|end| end.at == now && !end.is_stop())
         };
@@ -575,7 +576,8 @@ impl Track {
             let stop = self.early.iter().find(|early| is_early(foreseen, clock, early));
             if let (Some(end), Some(stop)) = (&mut clock.end, stop) {
                 let due_at = clock.due_at.filter(|_| !stop.is_paused);
-                *end = End { why: EndKind::Stop, due_at, fact: None, ..end.clone() };
+                let end = Arc::make_mut(end);
+                (end.why, end.due_at, end.fact) = (EndKind::Stop, due_at, None);
             }
         }
     }
@@ -597,16 +599,16 @@ impl Track {
 }
 
 /// Whether a stop of the clock's objective is early for what started the clock.
-fn is_early(foreseen: &Foreseen, clock: &Clock, early: &EarlyStop) -> bool {
+fn is_early(foreseen: &Foreseen<'_>, clock: &Clock, early: &EarlyStop) -> bool {
     if (early.policy, early.objective) != (clock.policy, clock.objective) {
         return false;
     }
-    let started_by = |fact: &Option<Fact>| fact.as_ref() == Some(&clock.start_fact);
+    let started_by = |fact: Option<&Fact>| fact == Some(&clock.start_fact);
     let assigned = owner_set_by(&clock.start_fact).flatten();
     match early.cause {
-        EarlyFor::Creation => started_by(&foreseen.creation),
+        EarlyFor::Creation => started_by(foreseen.creation),
         EarlyFor::Assignment => {
-            started_by(&foreseen.first_assignment)
+            started_by(foreseen.first_assignment)
                 && foreseen.created_at.is_some_and(|created| created <= early.at)
                 && early.owner.as_deref().is_none_or(|owner| assigned == Some(owner))
         }
@@ -760,12 +762,12 @@ impl Window {
     }
 }
 
-impl Place {
+impl Place<'_> {
     /// Whether touches of the objective count here.
     fn is_in(&self, objective: &Objective) -> bool {
         self.is_open
             && match &objective.while_stages {
-                Some(_) => is_in_while(objective, self.stage.as_deref()),
+                Some(_) => is_in_while(objective, self.stage),
                 None => self.has_begun,
             }
     }
