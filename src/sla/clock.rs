@@ -409,9 +409,11 @@ impl Clock {
 
     /// Whether a waiver came before what ended it, or in advance of its breach. Rule T17.
     fn ends_silently(&self, breach: Breach, end: &End) -> bool {
+        // One that another policy dates later has no place in the log then.
+        let ended_at = self.ended_at().unwrap_or(end.at);
         let is_before = |waiver: &Waiver| match &end.fact {
-            Some(fact) => waiver.fact.order() < fact.order(),
-            None => waiver.at <= end.at,
+            Some(fact) if ended_at == end.at => waiver.fact.order() < fact.order(),
+            _ => waiver.at <= ended_at,
         };
         self.waiver.as_ref().is_some_and(|waiver| waiver.at <= breach.at || is_before(waiver))
     }

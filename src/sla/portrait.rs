@@ -7,7 +7,7 @@ use super::instant::Instant;
 use super::policy::{Condition, FieldTest, Pipeline, Scalar};
 use super::rules::{FamilyId, Rules};
 use super::signal::Signal;
-use super::standing::{Standing, Status};
+use super::standing::Standing;
 
 /// What policies look at of a lead, after all facts up to an instant. Rule F8.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ fn take(lead: &mut Standing, fact: &Fact) {
     if !lead.hears(fact) {
         return;
     }
-    if lead.status == Status::Deleted {
+    if lead.is_deleted() {
         lead.begin_anew(fact);
     }
     let before = Arc::clone(&lead.context);

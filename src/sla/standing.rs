@@ -81,6 +81,11 @@ impl Standing {
         }
     }
 
+    /// Whether the lead is deleted.
+    pub fn is_deleted(&self) -> bool {
+        matches!(self.status, Status::Deleted | Status::MergedThenDeleted(_))
+    }
+
     /// Whether the lead is closed. Rule T10.
     pub fn is_closed(&self, pipeline: &Pipeline) -> bool {
         self.context.stage.as_ref().is_some_and(|stage| pipeline.closes(stage))
@@ -166,12 +171,13 @@ impl Standing {
         }
     }
 
-    /// Whether a fact counts: a deleted lead comes back by `lead-created` only, and not if it is merged before that,
-    /// which is noted here. Rules F5, T10 and T11.
+    /// Whether a fact counts: a deleted lead comes back by `lead-created` only, and stays merged if it is merged
+    /// before that, which is noted here. Rules F5, T10 and T11.
     pub fn hears(&mut self, fact: &Fact) -> bool {
         match (self.status, fact.kind) {
             (Status::Deleted, Kind::LeadMerged) => self.status = Status::Merged(fact.time),
-            (Status::Deleted, Kind::LeadCreated) | (Status::Alive | Status::Merged(_), _) => return true,
+            (Status::Deleted | Status::MergedThenDeleted(_), Kind::LeadCreated)
+            | (Status::Alive | Status::Merged(_), _) => return true,
             (Status::Deleted | Status::MergedThenDeleted(_), _) => {}
         }
         false
@@ -180,7 +186,7 @@ impl Standing {
     /// One after `lead-deleted` begins the lead anew, nothing before it counting. Rule F5.
     pub fn begin_anew(&mut self, fact: &Fact) {
         self.reborn = Some(fact.order());
-        self.status = Status::Alive;
+        self.status = self.merged_at().map_or(Status::Alive, Status::Merged);
         (self.created_at, self.assigned_at, self.pause, self.has_begun) = (None, None, None, false);
         self.waivers.clear();
         self.context = Arc::new(Context { team: self.team(), ..Context::default() });

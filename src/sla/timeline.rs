@@ -243,7 +243,7 @@ impl Course {
                 waivers.push((fact, self.lead.reborn));
             }
         }
-        self.track.finish(source.rules, &self.lead, &foreseen, now, ended);
+        self.track.finish(&self.lead, &foreseen, now, ended);
         for (fact, reborn) in waivers {
             self.waive(source, fact, reborn, ended);
         }
@@ -266,7 +266,7 @@ impl Course {
         if !self.lead.hears(fact) {
             return;
         }
-        if self.lead.status == Status::Deleted {
+        if self.lead.is_deleted() {
             self.begin_anew(fact, foreseen, ended);
             before = Arc::clone(&self.lead.context);
         }

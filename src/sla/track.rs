@@ -187,6 +187,7 @@ impl Track {
         }
         self.remember_early_stops(scene);
         self.stop(scene, ended);
+        self.satisfy_running(scene, ended);
         self.touch(scene, ended);
         self.end(scene, ended);
         if scene.lead.status == Status::Alive {
@@ -196,17 +197,8 @@ impl Track {
     }
 
     /// What concerns the instant as a whole, after all of its facts.
-    pub fn finish(
-        &mut self,
-        rules: &Rules,
-        lead: &Standing,
-        foreseen: &Foreseen<'_>,
-        now: Instant,
-        ended: &mut Vec<Clock>,
-    ) {
+    pub fn finish(&mut self, lead: &Standing, foreseen: &Foreseen<'_>, now: Instant, ended: &mut [Clock]) {
         self.satisfy_ended(foreseen, now, ended);
-        let met = self.satisfy_running(rules, lead, foreseen, now);
-        ended.extend(met);
         self.forget_early_stops(lead, now);
         for clock in ended.iter_mut().rev().take_while(|clock| clock.ended_at() == Some(now)) {
             if clock.at_breach.is_none() && clock.breach().is_some_and(|breach| breach.at == now) {

@@ -350,6 +350,13 @@ fn a_stage_left_and_entered_again_in_one_instant_begins_anew() {
 // --- T17: waivers -----------------------------------------------------------------------------
 
 #[test]
+fn a_lead_that_is_merged_and_deleted_and_created_in_one_instant_stays_merged() {
+    let events =
+        "09:50 lead-created\n10:00 lead-merged into=other\n10:00 lead-deleted\n10:00 lead-created stage=hold";
+    check(HOUR_OF_ALL, events, "20:00", "answer 09:50 due 10:50 cancelled 10:00");
+}
+
+#[test]
 fn a_waived_breach_is_silent_from_then_on() {
     let policies = all("{answer: {start: created, stop: contacted, within: 1h, escalate_after: [30m, 1h]}}");
     let events =
@@ -370,6 +377,13 @@ fn a_waiver_and_an_end_in_one_instant_come_in_the_order_of_the_log() {
     let moved = "10:00 lead-created segment=a\n11:30 contacted\n11:30 lead-updated segment=b";
     let in_advance = format!("{moved}\n11:30 breach-waived objective=answer");
     check_spoken(&two(TWO_HOURS, HOUR), &in_advance, "20:00", "11:30 waived");
+    // Waived between two policies, it is silent also where the later one dates its end.
+    let phone = BY_PHONE.replace("4h", "1h");
+    let there = "10:00 lead-created segment=a\n10:30 contacted channel=chat\n11:30 lead-updated segment=z";
+    let again =
+        "12:00 breach-waived objective=answer\n12:30 lead-updated segment=a\n13:00 lead-updated segment=b";
+    let told = "11:00 breached\n11:30 ended\n12:00 waived";
+    check_spoken(&two(&phone, HOUR), &format!("{there}\n{again}"), "20:00", told);
     // Ended when no policy covered the lead, and running again, it is waived once.
     let back = "10:00 lead-created segment=a\n12:00 lead-updated segment=z\n13:00 lead-updated segment=a";
     let waived = format!("{back}\n15:00 breach-waived objective=answer");
@@ -449,4 +463,15 @@ policies: [{name: all, calendar: night, objectives: {answer: {start: created, st
     // What a holiday leaves of Monday's shift begins on Tuesday.
     let monday = policies.replace("HOLIDAY", "2026-03-02");
     check(&monday, "12:00 lead-created", "12:00", "answer 12:00 due 04:00 open");
+}
+
+#[test]
+fn the_owner_whom_an_instant_assigns_and_takes_the_lead_from_meets_his_promise_in_it() {
+    let own = "{reply: {start: assigned, stop: {contacted: {actor: $owner}}, within: 1h}}";
+    let taken = "10:00 lead-created segment=a\n10:30 lead-assigned owner=bob\n10:30 lead-updated owner=null";
+    let met = "reply 10:30 due 11:30 met 10:30";
+    check(&two(own, HOUR), &format!("{taken}\n10:30 contacted actor=bob"), "20:00", met);
+    check(&two(own, HOUR), &format!("{taken}\n10:30 contacted actor=bob\n10:30 paused"), "20:00", met);
+    let breached = "reply 10:30 due 11:30 breached";
+    check(&two(own, HOUR), &format!("{taken}\n10:31 contacted actor=bob"), "20:00", breached);
 }

@@ -8,7 +8,6 @@ use super::{Scene, Track};
 use crate::sla::clock::{Clock, EndKind};
 use crate::sla::fact::Fact;
 use crate::sla::instant::Instant;
-use crate::sla::rules::Rules;
 use crate::sla::signal::{Verdict, owner_set_by};
 use crate::sla::standing::{Foreseen, Standing};
 
@@ -87,24 +86,18 @@ impl Track {
         });
     }
 
-    /// Meets a clock that started in this instant and runs on where a stop is dated then too: one that came from
-    /// an owner whom the instant assigned, and took the lead from again.
-    pub fn satisfy_running(
-        &mut self,
-        rules: &Rules,
-        lead: &Standing,
-        foreseen: &Foreseen<'_>,
-        now: Instant,
-    ) -> Vec<Clock> {
+    /// Meets a clock that started in this instant where a stop is dated then too that its conditions do not hear any
+    /// more: one that came from an owner whom the instant assigned, and took the lead from again.
+    pub fn satisfy_running(&mut self, scene: &Scene<'_>, ended: &mut Vec<Clock>) {
         let is_met = |clock: &mut Clock| {
-            clock.started_at == now && self.early.iter().any(|early| is_early(foreseen, clock, early))
+            clock.started_at == scene.now()
+                && self.early.iter().any(|early| is_early(scene.foreseen, clock, early))
         };
-        let mut met: Vec<Clock> = self.running.extract_if(.., is_met).collect();
-        for clock in &mut met {
-            clock.finish(now, EndKind::Stop, &lead.context, None);
-            self.note_visit(rules, clock);
+        for mut clock in self.running.extract_if(.., is_met).collect::<Vec<_>>() {
+            clock.finish(scene.now(), EndKind::Stop, &scene.lead.context, Some(scene.fact()));
+            self.note_visit(scene.rules, &clock);
+            ended.push(clock);
         }
-        met
     }
 
     /// Meets a clock that ended in the instant it started where a stop is dated then too.
