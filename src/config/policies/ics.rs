@@ -328,6 +328,9 @@ fn recurrences(first: NaiveDate, rule: &str) -> Result<Vec<NaiveDate>, String> {
     if !daily || of_hours.iter().any(|part| written.contains(part)) {
         return Err(fault("which is not by the day, week, month or year"));
     }
+    if !rule.is_ascii() {
+        return Err(fault("which is not in ASCII"));
+    }
     let parsed = written.parse::<RRule<Unvalidated>>().and_then(|rule| rule.validate(midnight(first)));
     let parsed = parsed.map_err(|error| fault(&error.to_string()))?;
     let found = RRuleSet::new(midnight(first)).rrule(parsed).before(midnight(last_day())).all(u16::MAX);
@@ -461,6 +464,9 @@ mod tests {
                 &format!("recurs by `{rule}`, which is not by the day, week, month or year"),
             );
         }
+        let foreign = "FREQ=YEARLY;BYMONTH=11;BYDAY=é1";
+        let said = format!("recurs by `{foreign}`, which is not in ASCII");
+        check_refused(&format!("DTSTART:20261224\nRRULE:{foreign}"), &said);
         check_refused(
             "DTSTART:18000101\nRRULE:FREQ=DAILY",
             "recurs by `FREQ=DAILY`, which is more often than can be followed",
