@@ -17,6 +17,10 @@ use super::trouble::Trouble;
 use super::{error, ffi};
 use crate::runtime::port::Error;
 
+/// When this broker says it appended any record: it has no clock.
+/// Source: librdkafka 2.x, `rd_kafka_mock_handle_Produce`.
+pub const APPEND_TIME_MS: i64 = 1234;
+
 /// How long a topic's description may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::client::{Configs, Context};
 use super::probe::wall_clock;
 use super::trouble::{Trouble, plain};
-use super::{COMMIT_TIMEOUT, INIT_TIMEOUT, KafkaSettings, TRANSACTION_TIMEOUT, error, ffi};
+use super::{COMMIT_TIMEOUT, INIT_TIMEOUT, KafkaSettings, TRANSACTION_TIMEOUT, error, ffi, mock};
 use crate::runtime::port::{ClockLead, Error, Offsets, Outgoing, Target};
 use crate::runtime::trouble::Kind;
 use crate::sla::instant::Instant;
@@ -91,14 +91,14 @@ impl Deliveries {
     }
 
     /// A timed record was appended after it was sent and before this is known, whatever the clocks say. A topic that
-    /// keeps the times of producers says nothing.
+    /// keeps the times of producers says nothing, nor does a broker without a clock.
     fn appended(&self, transaction: usize, at: Timestamp) {
         let mut clock = self.clock();
         if let Some((timed, sent)) = clock.sent
             && timed == transaction
         {
             clock.lead = match at {
-                Timestamp::LogAppendTime(at) => {
+                Timestamp::LogAppendTime(at) if at != mock::APPEND_TIME_MS => {
                     let since = |local: Instant| local.since(Instant::from_millis(at));
                     Some(ClockLead { least_ms: since(sent), most_ms: since(wall_clock()) })
                 }
